@@ -1,0 +1,1 @@
+"""All that touches Redis, and nothing that decides."""
