@@ -1,0 +1,1 @@
+"""The schedule table and the singleton guard of Celery Beat."""

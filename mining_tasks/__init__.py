@@ -1,0 +1,1 @@
+"""The miner: Celery tasks that accumulate relays, claim and prove sessions."""
