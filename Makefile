@@ -1,0 +1,54 @@
+# Needs python3.11 or newer (with venv and pip) and make; no compiler. `make` alone lists the targets.
+
+VENV ?= .venv
+# The first interpreter that really runs and is new enough; override with `make PYTHON=/path/to/python3.12 …`.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := $(VENV)/bin
+JOBS ?= auto
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint proto bench chaos clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "no python3.11 or newer found; name one: make PYTHON=/path/to/python3 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet -e .
+	@touch $@
+
+$(VENV)/.installed-test: setup.cfg setup.py pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+setup: $(VENV)/.installed-test ## make .venv with everything, tests included
+
+run: $(VENV)/.installed ## the main job: start it all, serve relays, claim, prove, be paid (KEEP=1 stays up)
+	@$(BIN)/pocket-relay-miner demo $(if $(KEEP),--keep)
+
+test: $(VENV)/.installed-test ## every test that CI runs
+	$(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+proto: $(VENV)/.installed-test ## regenerate pocket_protocol/pb from proto/
+	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=. --pyi_out=. $$(cd proto && find . -name '*.proto' | sed 's|^\./||' | sort)
+
+bench: $(VENV)/.installed-test ## CPU per relay by process, beside the reference's figures (by hand; see docs/bench.md)
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+chaos: $(VENV)/.installed-test ## seeded faults against real processes (by hand; see docs/chaos.md)
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build
