@@ -1,0 +1,1 @@
+"""Backends: pools, circuit breakers and the HTTP client of the relay path."""
