@@ -1,29 +1,25 @@
 """Messages as the network's encoder writes them (spec/chain.md §0).
 
-python-protobuf writes fields in ascending order with proto3 defaults omitted, as the network does. Two
+python-protobuf writes fields in ascending order with proto3 defaults omitted, as the network does. Three
 things differ and are done here: embedded messages marked `always_emitted` in proto/ are written even
-when empty, and unknown fields do not survive a decode.
+when empty, unknown fields do not survive a decode, and for relays a known field with the wrong wire
+type is an error. Header maps are not written here but in `envelope`.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from pocket_protocol.errors import Malformed
-from pocket_protocol.pb import relay_miner_pb2
+from pocket_protocol import canonical
+from pocket_protocol.canonical import Undecodable
+
+__all__ = ["Undecodable", "decode", "decode_strict", "encode"]
 
 M = TypeVar("M", bound=Message)
-
-
-class Undecodable(Malformed):
-    """Bytes that are not an encoding of the message they are said to be."""
-
-    reason = "undecodable"
-    summary = "cannot be decoded"
 
 
 @functools.cache
@@ -33,8 +29,7 @@ def _embedded_fields(descriptor: Descriptor) -> tuple[tuple[FieldDescriptor, boo
     for field in descriptor.fields:
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
-        always = field.GetOptions().Extensions[relay_miner_pb2.always_emitted]
-        fields.append((field, field.is_repeated, always and not field.is_repeated))
+        fields.append((field, field.is_repeated, canonical.is_always_emitted(field)))
     return tuple(fields)
 
 
@@ -65,4 +60,18 @@ def decode(message_type: type[M], data: bytes) -> M:
     except DecodeError as error:
         raise Undecodable(message=message_type.DESCRIPTOR.full_name, length=len(data)) from error
     message.DiscardUnknownFields()
+    return message
+
+
+def decode_strict(message_type: type[M], data: bytes) -> M:
+    """Parse `data` as the network's decoder does: as `decode`, and a wrong wire type is an error.
+
+    For messages of strings, bytes and 64-bit or unsigned integers only (relays, stream entries): of
+    these the canonical encoding is the shortest one, so bytes of canonical length hide no dropped
+    field, and only others are looked through field by field (spec/chain.md §0.2-4).
+    Raises `Undecodable`.
+    """
+    message = decode(message_type, data)
+    if message.ByteSize() != len(data):
+        canonical.check(cast(Descriptor, message_type.DESCRIPTOR), data)
     return message
