@@ -8,6 +8,7 @@ slow way, used where python-protobuf is more tolerant than the network and to ch
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from pocket_protocol.errors import Malformed
 from pocket_protocol.pb import relay_miner_pb2
 
-MAX_FIELDS = 4096  # fields looked at in one message; a relay has 12, each costs about a microsecond here
+MAX_FIELDS = 4096  # fields `check` looks at in one message; a relay has 12, each costs about a microsecond
 MAX_DEPTH = 100  # nested messages or groups, python-protobuf's own limit
 
 VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = range(6)
@@ -77,15 +78,18 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
             raise Undecodable("integer overflow")
 
 
-def scan(data: bytes) -> Iterator[tuple[int, int, Any]]:
+def scan(data: bytes, max_fields: int | None = None) -> Iterator[tuple[int, int, Any]]:
     """Yield (field number, wire type, value) of each field; fixed-width values and groups as their bytes.
 
-    Raises `Undecodable` for cut-off bytes, tag 0, stray group ends, and more than MAX_FIELDS fields.
+    Raises `Undecodable` for cut-off bytes, tag 0, stray group ends, and more than
+    `max_fields` fields, in groups too.
     """
     position = 0
-    for _ in range(MAX_FIELDS):
+    for count in itertools.count():
         if position == len(data):
             return
+        if count == max_fields:
+            raise Undecodable("too many fields", limit=max_fields)
         tag, position = read_varint(data, position)
         number, wire_type = tag >> 3, tag & 7
         if number == 0 or tag > _MASK32:
@@ -103,19 +107,21 @@ def scan(data: bytes) -> Iterator[tuple[int, int, Any]]:
         elif wire_type == FIXED32:
             position += 4
         elif wire_type == GROUP:
-            position = _end_of_group(data, position, number)
+            position = _end_of_group(data, position, number, max_fields)
         else:
             raise Undecodable("illegal wire type", wire_type=wire_type)
         if position > len(data):
             raise Undecodable("unexpected end")
         yield number, wire_type, data[start:position]
-    if position != len(data):
-        raise Undecodable("too many fields", limit=MAX_FIELDS)
 
 
-def _end_of_group(data: bytes, position: int, number: int) -> int:
+def _end_of_group(data: bytes, position: int, number: int, max_fields: int | None) -> int:
     open_groups = [number]
-    for _ in range(MAX_FIELDS):
+    count = 0
+    while open_groups:
+        count += 1
+        if max_fields is not None and count > max_fields:
+            raise Undecodable("too many fields", limit=max_fields)
         tag, position = read_varint(data, position)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == VARINT:
@@ -129,9 +135,7 @@ def _end_of_group(data: bytes, position: int, number: int) -> int:
             open_groups.append(number)
         elif wire_type != END_GROUP or open_groups.pop() != number:
             raise Undecodable("illegal wire type", wire_type=wire_type)
-        if not open_groups:
-            return position
-    raise Undecodable("too many fields", limit=MAX_FIELDS)
+    return position
 
 
 def is_always_emitted(field: FieldDescriptor) -> bool:
@@ -153,7 +157,7 @@ def check(descriptor: Descriptor, data: bytes, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise Undecodable("nested too deeply")
     fields = _fields(descriptor)
-    for number, wire_type, value in scan(data):
+    for number, wire_type, value in scan(data, MAX_FIELDS):
         field = fields.get(number)
         if field is None:
             continue

@@ -1,4 +1,4 @@
-"""A relay: what its two sides sign, what of it is mined, and when it counts (spec/chain.md §4, signatures.md §2, §8).
+"""A relay: what its two sides sign, and what of it is mined (spec/chain.md §4, signatures.md §2, §8).
 
     signable request  = sha256(request without meta.signature)
     signable response = sha256(response without meta.supplier_operator_signature and without payload)
@@ -17,8 +17,6 @@ from pocket_protocol.pb.pocket.service_pb2 import RelayRequest, RelayResponse
 from pocket_protocol.session_header import RegisteredError, validate_session_header
 from pocket_protocol.types import RelayHash
 from pocket_protocol.wire import decode_strict
-
-HASH_SIZE = 32
 
 # Tags of the fields that are put together by hand: (field number << 3) | 2
 _META = b"\x0a"
@@ -171,15 +169,5 @@ def mined_relay(request: RelayRequest, response: RelayResponse) -> bytes:
 
 
 def relay_hash(relay_bytes: bytes) -> RelayHash:
-    """Return sha256 of the mined relay's bytes: the key of its leaf and what difficulty is measured on."""
+    """Return sha256 of the mined relay's bytes: the key of its leaf, and what `difficulty` is measured on."""
     return RelayHash(sha256(relay_bytes).digest())
-
-
-def is_applicable(relay_hash: bytes, target: bytes) -> bool:
-    """Whether a relay counts at a difficulty: its hash is below the target, both 32 bytes big-endian.
-
-    Strictly below (spec/chain.md §4.4). Raises ValueError when a length is not 32.
-    """
-    if len(relay_hash) != HASH_SIZE or len(target) != HASH_SIZE:
-        raise ValueError(f"relay hash and target are 32 bytes, got {len(relay_hash)} and {len(target)}")
-    return relay_hash < target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from pocket_protocol.address import parse_address
 from pocket_protocol.errors import Malformed
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 
@@ -61,8 +62,6 @@ def validate_session_header(header: SessionHeader) -> None:
 
     Raises `InvalidApplicationAddress`, `InvalidSessionId`, `InvalidServiceId` or `InvalidSessionHeights`.
     """
-    from pocket_protocol.address import parse_address
-
     try:
         parse_address(header.application_address)
     except Malformed as error:

@@ -1,9 +1,10 @@
 """Messages as the network's encoder writes them (spec/chain.md §0).
 
-python-protobuf writes fields in ascending order with proto3 defaults omitted, as the network does. Three
-things differ and are done here: embedded messages marked `always_emitted` in proto/ are written even
-when empty, unknown fields do not survive a decode, and for relays a known field with the wrong wire
-type is an error. Header maps are not written here but in `envelope`.
+python-protobuf writes fields in ascending order with proto3 defaults omitted, as the network does. What
+differs is done here: embedded messages marked `always_emitted` in proto/ are written even when empty,
+unknown fields do not survive a decode, and for relays a known field with the wrong wire type is an
+error. Maps, whose order python-protobuf does not keep even when told to, are put in order by
+`canonical`; the header maps of envelopes are written by hand in `envelope`.
 """
 
 from __future__ import annotations
@@ -46,10 +47,24 @@ def _complete(message: Message) -> None:
             _complete(child)
 
 
+@functools.cache
+def _holds_map(descriptor: Descriptor, within: tuple[Descriptor, ...] = ()) -> bool:
+    """Whether a map can occur in such a message, at any level; `within` are the messages around it."""
+    for field in descriptor.fields:
+        inner = field.message_type
+        if inner is None or inner in within:
+            continue
+        if inner.GetOptions().map_entry or _holds_map(inner, (*within, descriptor)):
+            return True
+    return False
+
+
 def encode(message: Message) -> bytes:
     """Return the canonical bytes of `message`; marks its always-emitted members as present on the way."""
     _complete(message)
-    return message.SerializeToString(deterministic=True)
+    encoded = message.SerializeToString()
+    descriptor = cast(Descriptor, message.DESCRIPTOR)
+    return canonical.recode(descriptor, encoded) if _holds_map(descriptor) else encoded
 
 
 def decode(message_type: type[M], data: bytes) -> M:
