@@ -9,7 +9,7 @@ an exception of `pocket_protocol` is that case's outcome.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -48,3 +48,5 @@ class VectorFile:
 
     name: str  # file name without .json
     sections: Mapping[str, Check | NotApplicable | Context]
+    # Fields and groups inside checked sections that the checks leave out, each with its reason.
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
