@@ -91,8 +91,8 @@ def bind(
         raise ConfigInvalid((Problem(file, error.line, "", error.text),)) from None
     config = binder.section(schema, root, (), schema()) if root is not None else schema()
     binder.collect_remarks(config, ())
-    warnings = sorted(set(binder.warnings), key=lambda problem: problem.line)
-    errors = sorted(set(binder.errors) | set(warnings if strict else ()), key=lambda problem: problem.line)
+    warnings = sorted(set(binder.warnings), key=_place)
+    errors = sorted(set(binder.errors) | set(warnings if strict else ()), key=_place)
     if errors:
         raise ConfigInvalid(tuple(errors), () if strict else tuple(warnings))
     return Loaded(config, tuple(warnings), frozenset(".".join(path) for path in binder.lines if path))
@@ -271,3 +271,7 @@ class _Binder:
 
 def _dotted(path: KeyPath) -> str:
     return ".".join(path).replace(".[", "[")
+
+
+def _place(problem: Problem) -> tuple[int, str]:
+    return problem.line, problem.key

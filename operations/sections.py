@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from operations.config_file import ConfigInvalid, Problem
 from operations.setting import Remark, listen_address, setting
 
 STORE_SCHEMES = (
@@ -194,9 +196,6 @@ class SharedExtensions:
     broker_url: str = setting("", secret=True, doc="Celery's broker; empty: the data store, next database")
     broker_prefix: str = setting("pm-celery:", blank_is_default=True, doc="prefix of all of Celery's keys")
     fallback_nodes: tuple[NodeAddresses, ...] = setting((), doc="asked when the first node is silent or lags")
-    block_time_seconds: float = setting(
-        0.0, minimum=0, doc="time between blocks; 0: measured from the blocks"
-    )
     allow_slow_python_crypto: bool = setting(False, doc="sign and verify without libsecp256k1 (tests only)")
     state_dir: str = setting("", doc="directory for metrics files and the embedded store; empty: temporary")
 
@@ -233,6 +232,14 @@ def store_url_remarks(url: str, path: tuple[str, ...]) -> Iterator[Remark]:
         yield Remark(path, f"unknown scheme {scheme!r} (valid: {', '.join(STORE_SCHEMES)})")
     elif scheme != "unix" and not parts.netloc.rpartition("@")[2]:
         yield Remark(path, "has no host")
+
+
+def with_store_url(redis: RedisSection, url: str, source: str) -> RedisSection:
+    """Return `redis` with another URL, e.g. from a command line; `source` names it in errors. Raises ConfigInvalid."""
+    problems = tuple(Problem(source, 1, "", remark.text) for remark in store_url_remarks(url, ()))
+    if problems:
+        raise ConfigInvalid(problems)
+    return dataclasses.replace(redis, url=url)
 
 
 def cluster_broker_remark(redis: RedisSection, extensions: SharedExtensions) -> Iterator[Remark]:
