@@ -120,6 +120,7 @@ def settling_session_ends(history: ParamsHistory, height: int) -> tuple[Height, 
 
     The live parameters and every recorded snapshot name one candidate each, live first, then latest first;
     a candidate whose proof window, by the parameters at its own height, has not closed is left for its block.
+    After windows grew a height is named a second time; its claims are gone by then.
     """
     epochs = (
         history.live,
