@@ -19,8 +19,8 @@ class RegisteredError(Malformed):
     codespace: ClassVar[str]
     code: ClassVar[int]
 
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(f"{detail}: {self.summary}" if detail else self.summary)
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(self.summary if detail is None else f"{detail}: {self.summary}")
 
 
 class InvalidApplicationAddress(RegisteredError):
