@@ -130,12 +130,9 @@ def shown(case: Case) -> tuple[object, object]:
     """Return (expected, got) of a failed case as values JSON can hold, long ones cut around the difference."""
     expected, got = _plain(case.expected), _plain(case.got)
     texts = [value if isinstance(value, str) else json.dumps(value) for value in (expected, got)]
-    if all(len(text) <= MAX_VALUE_CHARACTERS for text in texts):
-        return expected, got
     equal = zip(*texts, strict=False)
     at = next((i for i, (a, b) in enumerate(equal) if a != b), min(map(len, texts)))
-    start = max(0, at - _CONTEXT_CHARACTERS)
-    return _cut(texts[0], start), _cut(texts[1], start)
+    return _cut(expected, texts[0], at), _cut(got, texts[1], at)
 
 
 def _plain(value: object) -> object:
@@ -152,9 +149,10 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def _cut(text: str, start: int) -> str:
-    if start == 0 and len(text) <= MAX_VALUE_CHARACTERS:
-        return text
+def _cut(value: object, text: str, difference: int) -> object:
+    if len(text) <= MAX_VALUE_CHARACTERS:
+        return value
+    start = max(0, difference - _CONTEXT_CHARACTERS)
     end = start + MAX_VALUE_CHARACTERS // 2
     head, tail = "…" if start else "", "…" if end < len(text) else ""
     return f"{head}{text[start:end]}{tail} ({len(text)} characters, from {start})"
