@@ -44,7 +44,7 @@ class FileReport:
     file: str
     sections: list[SectionReport] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    not_applicable: dict[str, str] = field(default_factory=dict)  # section -> why
+    not_applicable: dict[str, str] = field(default_factory=dict)  # section or field -> why
 
     @property
     def checked(self) -> int:
@@ -92,16 +92,17 @@ def check_document(
 
 
 def _check_as(file: str, document: Mapping[str, Any], kind: VectorFile, progress: Progress) -> FileReport:
-    report = FileReport(file)
-    report.not_applicable = {
-        name: check.why for name, check in kind.sections.items() if isinstance(check, NotApplicable)
-    }
+    report = FileReport(file, not_applicable=dict(kind.not_applicable))
     for name, value in document.items():
-        check = kind.sections.get(name)
-        if check is None:
-            report.unknown.append(name)
-        elif not isinstance(check, (NotApplicable, Context)):
-            report.sections.append(_check_section(name, check, value, document, progress))
+        match kind.sections.get(name):
+            case None:
+                report.unknown.append(name)
+            case NotApplicable(why):
+                report.not_applicable[name] = why
+            case Context():
+                pass
+            case check:
+                report.sections.append(_check_section(name, check, value, document, progress))
     return report
 
 

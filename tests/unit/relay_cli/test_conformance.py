@@ -193,7 +193,8 @@ def test_of_several_kinds_that_look_alike_the_fitting_one_is_taken():
 
 
 def test_what_does_not_apply_is_named_and_not_counted():
-    kind = VectorFile("x", {"nodes": NotApplicable("ours keeps none"), "about": Context()})
+    sections = {"nodes": NotApplicable("ours keeps none"), "log": NotApplicable(""), "about": Context()}
+    kind = VectorFile("x", sections, {"a field": "as well"})
     report = check_document("f", {"nodes": [1], "about": ""}, [kind], lambda *_: None)
     assert report.to_json() == {
         "file": "f",
@@ -201,7 +202,7 @@ def test_what_does_not_apply_is_named_and_not_counted():
         "checked": 0,
         "failed": 0,
         "unknown": [],
-        "not_applicable": ["nodes"],
+        "not_applicable": ["a field", "nodes"],
     }
 
 
