@@ -37,12 +37,16 @@ def key_of_mnemonic(
     curve: Curve, mnemonic: str, path: str = ACCOUNT_PATH, passphrase: str = ""
 ) -> PrivateKey:
     """Return the private key at `path`. Raises `BadDerivation`."""
-    indexes = _indexes(path)
     words = unicodedata.normalize("NFKD", " ".join(mnemonic.split()))
     salt = unicodedata.normalize("NFKD", "mnemonic" + passphrase)
     seed = hashlib.pbkdf2_hmac("sha512", words.encode(), salt.encode(), SEED_ROUNDS)
+    return key_of_seed(curve, seed, path)
+
+
+def key_of_seed(curve: Curve, seed: bytes, path: str = ACCOUNT_PATH) -> PrivateKey:
+    """Return the private key at `path` below a BIP-32 seed. Raises `BadDerivation`."""
     node = _node(hmac.digest(b"Bitcoin seed", seed, "sha512"), 0)
-    for index in indexes:
+    for index in _indexes(path):
         node = _child(curve, node, index)
     return PrivateKey(node.secret.to_bytes(32, "big"))
 
