@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from pocket_protocol.errors import PocketError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,14 @@ class Case:
     @property
     def ok(self) -> bool:
         return self.expected == self.got
+
+
+def attempt(compute: Callable[[], T]) -> T | str:
+    """Return what `compute` returns, or the refusal it raises as text."""
+    try:
+        return compute()
+    except PocketError as error:
+        return f"error: {error}"
 
 
 # (value of the section, whole file) -> cases

@@ -6,10 +6,10 @@ here the leaves are stored and roots and proofs are computed from their index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 from pocket_protocol import gob
 from pocket_protocol.closest_proof import (
@@ -33,9 +33,7 @@ from pocket_protocol.smst import (
     path_of,
 )
 from pocket_protocol.types import BlockHash, ComputeUnits, Path, RelayHash, SessionId
-from relay_cli.conformance.check import Case, Context, VectorFile
-
-T = TypeVar("T")
+from relay_cli.conformance.check import Case, Context, VectorFile, attempt
 
 _NODES = "the reference's stored nodes; here no inner node is stored"
 _DELETES = "relays are never removed from a tree"
@@ -70,14 +68,6 @@ class _Tree:
 
     def root(self) -> bytes:
         return bulk_root(self.records())
-
-
-def attempt(compute: Callable[[], T]) -> T | str:
-    """Return what `compute` returns, or the refusal it raises as text."""
-    try:
-        return compute()
-    except PocketError as error:
-        return f"error: {error}"
 
 
 def verdict(proof_bytes: bytes, root: bytes) -> str:
