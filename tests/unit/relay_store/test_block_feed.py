@@ -58,8 +58,20 @@ def test_events_round_trip(height: int, block_hash: bytes, time_ns: int) -> None
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"{}", b"[]", b"null", b'{"height":"5"}', b'{"height":0}', b'{"height":true}', b'{"height":-1}']
-    + [b'{"height":5,"hash":"?"}', b'{"height":5,"timestamp":"yesterday"}', b"\xff", b"[" * 5000],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"height":"5"}',
+        b'{"height":0}',
+        b'{"height":true}',
+        b'{"height":-1}',
+        b'{"height":5,"hash":"?"}',
+        b'{"height":5,"timestamp":"yesterday"}',
+        b"\xff",
+        b"[" * 5000,
+    ],
 )
 def test_other_messages_are_refused(payload: bytes) -> None:
     with pytest.raises(MalformedBlockEvent):

@@ -1,0 +1,242 @@
+"""The three levels of the entity cache, and the reference's faults in them that are absent here."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocket_protocol.errors import Refused, Unavailable
+from relay_store.connection import Store, connect
+from relay_store.entity_cache import (
+    EntityCache,
+    Lifetimes,
+    MalformedInvalidation,
+    SharedLevel,
+    invalidate_by_message,
+)
+
+
+class Absent(Refused):
+    reason = "absent"
+
+
+class Chain:
+    """A chain that counts its questions; each value is the number of the question."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.error: Exception | None = None
+        self.gate: threading.Event | None = None
+
+    def load(self, key: str) -> str:
+        self.asked += 1
+        number = self.asked
+        if self.gate is not None:
+            assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        return f"{key}#{number}"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def shared(ttl_s: float = 300.0) -> SharedLevel[str, str]:
+    return SharedLevel(
+        key=lambda key: f"ha:cache:thing:{key}",
+        encode=str.encode,
+        decode=bytes.decode,
+        ttl_s=lambda key, value: ttl_s,
+        lock_key=lambda key: f"ha:cache:lock:thing:{key}",
+    )
+
+
+def cache(chain: Chain, clock: Clock, store: Store | None = None, **lifetimes) -> EntityCache[str, str]:
+    return EntityCache(
+        "thing",
+        chain.load,
+        Lifetimes(**{"fresh_s": 60.0, **lifetimes}),
+        client=store.client if store else None,
+        shared=shared() if store else None,
+        monotonic=clock,
+    )
+
+
+def test_first_level_lives_its_time() -> None:
+    chain, clock = Chain(), Clock()
+    things = cache(chain, clock)
+    assert [things.get("a"), things.get("a"), things.peek("a")] == ["a#1"] * 3
+    clock.now += 59.9
+    assert things.get("a") == "a#1"
+    clock.now += 0.1
+    assert things.peek("a") is None
+    assert things.get("a") == "a#2"
+
+
+def test_second_level_is_shared_and_lives_its_time(store: Store) -> None:
+    chain, clock = Chain(), Clock()
+    assert cache(chain, clock, store).get("a") == "a#1"
+    assert cache(chain, clock, store).get("a") == "a#1"
+    assert 290 < store.client.ttl("ha:cache:thing:a") <= 300
+    assert store.client.exists("ha:cache:lock:thing:a") == 0
+    store.client.delete("ha:cache:thing:a")
+    assert cache(chain, clock, store).get("a") == "a#2"
+
+
+def test_an_unreadable_second_level_is_a_miss_and_is_replaced(store: Store) -> None:
+    chain, clock = Chain(), Clock()
+    store.client.set("ha:cache:thing:a", b"\xff\xfe")
+    assert cache(chain, clock, store).get("a") == "a#1"
+    assert store.client.get("ha:cache:thing:a") == b"a#1"
+
+
+def test_callers_of_one_process_share_one_question(store: Store) -> None:
+    chain, clock = Chain(), Clock()
+    chain.gate = threading.Event()
+    things = cache(chain, clock, store)
+    answers: list[str] = []
+    threads = [threading.Thread(target=lambda: answers.append(things.get("a"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    waited = threading.Event()
+    while chain.asked == 0:
+        assert not waited.wait(0.001)
+    chain.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert answers == ["a#1"] * 20
+    assert chain.asked == 1
+
+
+def test_another_process_s_question_is_awaited_and_its_lock_left_alone(store: Store) -> None:
+    """Reference: a loser of the lock deletes it, though it is not its own."""
+    chain, clock = Chain(), Clock()
+    store.client.set("ha:cache:lock:thing:a", "someone else", ex=5)
+    assert cache(chain, clock, store).get("a") == "a#1"  # they never answered: asked after a short wait
+    assert store.client.get("ha:cache:lock:thing:a") == b"someone else"
+
+
+def test_a_lock_that_ran_out_and_was_taken_by_another_is_not_freed(store: Store) -> None:
+    chain, _clock = Chain(), Clock()
+
+    def slow(key: str) -> str:
+        store.client.set("ha:cache:lock:thing:a", "the next one", ex=5)
+        return chain.load(key)
+
+    things = EntityCache("thing", slow, Lifetimes(fresh_s=60), client=store.client, shared=shared())
+    assert things.get("a") == "a#1"
+    assert store.client.get("ha:cache:lock:thing:a") == b"the next one"
+
+
+def test_redis_being_away_costs_only_the_second_level() -> None:
+    """Reference: a lock error fails the read."""
+    chain, clock = Chain(), Clock()
+    away = connect("redis://127.0.0.1:1", timeout_s=0.2, connect_timeout_s=0.2)
+    assert cache(chain, clock, away).get("a") == "a#1"
+
+
+def test_absence_is_remembered_briefly() -> None:
+    chain, clock = Chain(), Clock()
+    chain.error = Absent()
+    things = cache(chain, clock, absent_s=2.0)
+    for _ in range(3):
+        with pytest.raises(Absent):
+            things.get("a")
+    assert chain.asked == 1
+    clock.now += 2.0
+    chain.error = None
+    assert things.get("a") == "a#2"
+
+
+def test_a_chain_that_is_away_is_not_asked_again_at_once_and_old_values_help_out() -> None:
+    chain, clock = Chain(), Clock()
+    things = cache(chain, clock, stale_s=100.0, retry_s=0.5)
+    assert things.get("a") == "a#1"
+    clock.now += 60.0
+    chain.error = Unavailable()
+    assert [things.get("a") for _ in range(5)] == ["a#1"] * 5
+    assert chain.asked == 2
+    clock.now += 100.0
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            things.get("a")
+    assert chain.asked == 3
+    clock.now += 0.5
+    chain.error = None
+    assert things.get("a") == "a#4"
+
+
+def test_growth_is_bounded() -> None:
+    chain, clock = Chain(), Clock()
+    things = cache(chain, clock, limit=10)
+    for number in range(100):
+        things.get(str(number))
+    assert len(things) == 10
+    chain.error = Absent()
+    for number in range(100, 200):
+        with pytest.raises(Absent):
+            things.get(str(number))
+    assert len(things) == 10
+
+
+def test_what_was_asked_before_an_invalidation_is_not_kept() -> None:
+    chain, clock = Chain(), Clock()
+    chain.gate = threading.Event()
+    things = cache(chain, clock)
+    reader = threading.Thread(target=lambda: things.get("a"))
+    reader.start()
+    waited = threading.Event()
+    while chain.asked == 0:
+        assert not waited.wait(0.001)
+    things.invalidate("a")
+    chain.gate.set()
+    reader.join(10)
+    assert things.get("a") == "a#2"
+
+
+def test_refresh_asks_the_chain_and_writes_all_levels(store: Store) -> None:
+    chain, clock = Chain(), Clock()
+    things = cache(chain, clock, store)
+    assert things.get("a") == "a#1"
+    assert things.refresh("a") == "a#2"
+    assert things.get("a") == "a#2"
+    assert store.client.get("ha:cache:thing:a") == b"a#2"
+
+
+def apply(payload: bytes) -> list[str]:
+    done: list[str] = []
+    invalidate_by_message(payload, "address", done.append, lambda: done.append("CLEAR"))
+    return done
+
+
+@pytest.mark.parametrize(
+    ("payload", "done"),
+    [
+        (b"{}", ["CLEAR"]),
+        (b'{"address": "pokt1x"}', ["pokt1x"]),
+        (b'{"address":"pokt1x"}', ["pokt1x"]),
+        (b"{ }", []),
+        (b'{"address":""}', []),
+        (b'{"adress":"pokt1x"}', []),
+        (b'{"address":5}', []),
+    ],
+)
+def test_only_exactly_braces_clear(payload: bytes, done: list[str]) -> None:
+    assert apply(payload) == done
+
+
+@given(st.binary(max_size=60))
+def test_any_other_message_clears_nothing(payload: bytes) -> None:
+    if payload == b"{}":
+        return
+    try:
+        assert "CLEAR" not in apply(payload)
+    except MalformedInvalidation:
+        pass
