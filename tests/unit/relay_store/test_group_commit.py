@@ -44,30 +44,39 @@ def test_each_caller_gets_its_own_replies(store: Store) -> None:
 
 
 def test_callers_share_round_trips(store: Store) -> None:
-    """While one commit is under way the others gather, so 32 busy callers need far fewer writes than calls."""
+    """Whoever arrives while a commit is under way goes with the next one: 31 waiting callers need one write."""
     writes = []
+    first_may_go = threading.Event()
+    pool = store.pool_of("any")
 
-    class CountingPool:
-        def __init__(self, pool) -> None:
-            self._pool = pool
-
+    class GatedPool:
         def get_connection(self):
             writes.append(1)
-            return self._pool.get_connection()
+            if len(writes) == 1:
+                first_may_go.wait(10)
+            return pool.get_connection()
 
         def release(self, connection) -> None:
-            self._pool.release(connection)
+            pool.release(connection)
 
-    pool = CountingPool(store.pool_of("any"))
+    gated = GatedPool()
 
-    class CountingStore:
-        def pool_of(self, key: str) -> CountingPool:
-            return pool
+    class GatedStore:
+        def pool_of(self, key: str) -> GatedPool:
+            return gated
 
-    commits = GroupCommit(CountingStore())
-    assert run_together(32, lambda number: [commits.run(("INCRBY", "n", 1)) for _ in range(40)]) == []
-    assert int(store.client.get("n")) == 32 * 40
-    assert len(writes) < 32 * 40 / 2
+    commits = GroupCommit(GatedStore(), wait_s=10.0)
+
+    def open_when_all_wait() -> None:
+        tick = threading.Event()
+        while len(commits._waiting) < 31:
+            tick.wait(0.001)
+        first_may_go.set()
+
+    threading.Thread(target=open_when_all_wait, daemon=True).start()
+    assert run_together(32, lambda number: commits.run(("INCRBY", "n", 1))) == []
+    assert int(store.client.get("n")) == 32
+    assert len(writes) == 2
 
 
 def test_batches_are_bounded(store: Store) -> None:
