@@ -79,13 +79,10 @@ def _round_to_mantissa(value: Fraction) -> Fraction:
     return round(scaled) * Fraction(2) ** exponent
 
 
-_ONE_MINUS_ALPHA: Final = _round_to_mantissa(1 - _ALPHA)
-
-
 def next_ema(num_relays: int, previous_ema: int) -> int:
     """Return the moving average after a block that settled `num_relays`; all are uint64."""
     current = _round_to_mantissa(_ALPHA * num_relays)
-    previous = _round_to_mantissa(_ONE_MINUS_ALPHA * previous_ema)
+    previous = _round_to_mantissa((1 - _ALPHA) * previous_ema)  # 1 - alpha fits a mantissa
     return min(int(_round_to_mantissa(current + previous)), _MAX_UINT64)
 
 

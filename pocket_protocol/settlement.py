@@ -110,12 +110,10 @@ def session_budget(
     The stake is that at the block's start, `num_claims` counts all its claims collected in the block, expiring
     ones too; both divisors are at least 1. A spend limit of 0 is none.
     """
-    per_session = app_stake_upokt // num_pending_sessions
-    floor = per_session // num_claims
-    if spend_limit_upokt > 0:
-        limited = min(spend_limit_upokt, per_session) // num_claims
-        if limited < floor:
-            return SessionBudget(Upokt(limited), True)
+    floor = app_stake_upokt // num_pending_sessions // num_claims
+    limited = spend_limit_upokt // num_claims
+    if spend_limit_upokt > 0 and limited < floor:
+        return SessionBudget(Upokt(limited), True)
     return SessionBudget(Upokt(floor), False)
 
 

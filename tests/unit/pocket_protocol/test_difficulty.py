@@ -41,6 +41,21 @@ def test_recorded_averages(case):
     assert next_ema(int(case["num_relays"]), int(case["prev_ema"])) == int(case["new_ema"])
 
 
+@pytest.mark.parametrize(
+    ("current", "previous", "ema"),
+    [
+        (6317557212811519537, 1336761971598, 631756924366926426),
+        (738322814373701171, 512, 73832281437370581),
+        (46948339775192, 2877763314760940404, 2589991678118823867),
+        (247, 5977718120108012367, 5379946308097211121),
+        (258761354, 7053173637626146991, 6347856273889408388),
+    ],
+)
+def test_each_step_rounds_to_a_64_bit_mantissa(current, previous, ema):
+    # computed with Go's big.Float; each of them comes out otherwise when one of the three roundings is left out
+    assert next_ema(current, previous) == ema
+
+
 def test_the_recorded_chain_of_updates():
     steps = ECONOMICS["difficulty_update_chain"]
     now = Difficulty.first(steps[0]["prev_ema"], steps[0]["target_num_relays"])
