@@ -1,0 +1,232 @@
+"""The chain's blocks in order, without gaps, from one or several nodes (spec/chain.md §8, decisions.md E).
+
+A node announces new blocks on its WebSocket. Announcements get lost: a connection breaks, hangs or belongs to a
+node that fell behind. So they are only a hint that it is worth asking; each block is fetched by its height, those
+missed in between as well. Silence is met by asking the node, then the other nodes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import structlog
+
+from operations.sections import NodeAddresses, PocketNodeSection
+from pocket_chain.block_subscription import BlockSubscription
+from pocket_chain.node import CometNode, NodeStatus
+from pocket_chain.node_errors import AheadOfNode, BlockPruned, NodeUnavailable
+from pocket_protocol.types import BlockPosition, Height
+
+FIRST_RETRY_S = 1.0
+LAST_RETRY_S = 15.0
+COMPARE_NODES_S = 30.0
+TOLERATED_LAG_BLOCKS = 1
+ATTEMPTS_PER_BLOCK = 3
+
+log = structlog.get_logger("blocks")
+
+
+class BlockSource:
+    """Yields the position of each new block once, in rising order, for ever.
+
+    `nodes` in order of preference; `block_time_s` is the expected time between blocks (it sets how soon silence
+    is suspicious); `after` is the last height already known: later ones are fetched first, 0 starts at the
+    newest. One thread iterates; `close` may be called by any.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[CometNode],
+        block_time_s: float,
+        after: int = 0,
+        subscribe: Callable[[str, float], BlockSubscription] = BlockSubscription,
+    ) -> None:
+        if not nodes:
+            raise ValueError("at least one node is needed")
+        self.nodes = tuple(nodes)
+        self.last_height = Height(after)
+        self.missed_heights: list[Height] = []  # blocks no node could deliver
+        self._quiet_s = max(0.5, 1.25 * block_time_s)
+        self._poll_s = min(max(block_time_s / 4, 0.1), 2.0)
+        self._subscribe = subscribe
+        self._subscription: BlockSubscription | None = None
+        self._node = self.nodes[0]
+        self._closed = threading.Event()
+        self._retry_s = FIRST_RETRY_S
+        self._retry_at = 0.0
+        self._compare_at = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        node: PocketNodeSection,
+        fallback: Sequence[NodeAddresses] = (),
+        block_time_s: float = 30.0,
+        after: int = 0,
+    ) -> BlockSource:
+        """Return the source of a configured node and its fallbacks."""
+        timeout_s = float(node.query_timeout_seconds)
+        nodes = [CometNode(one.rpc_url, timeout_s, node.chain_id) for one in (node, *fallback)]
+        return cls(nodes, block_time_s, after)
+
+    def __iter__(self) -> Iterator[BlockPosition]:
+        try:
+            while not self._closed.is_set():
+                yield from self._new_blocks()
+        finally:
+            self._unsubscribe()
+
+    def close(self) -> None:
+        """End the iteration soon."""
+        self._closed.set()
+
+    @property
+    def node(self) -> CometNode:
+        """The node blocks are taken from now."""
+        return self._node
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether blocks are announced now; otherwise the node is polled."""
+        return self._subscription is not None
+
+    def _new_blocks(self) -> Iterator[BlockPosition]:
+        """Wait for a hint, then yield what is new."""
+        hint = self._wait()
+        if self._closed.is_set():
+            return
+        if hint is not None and hint <= self.last_height:
+            return
+        if hint is None or time.monotonic() >= self._compare_at:
+            self._choose_node()
+        try:
+            newest = self._newest(hint)
+        except NodeUnavailable as error:
+            self._node_failed(error)
+            return
+        yield from self._fetch_through(newest)
+
+    def _wait(self) -> Height | None:
+        """Return an announced height, or None when it is time to ask on our own."""
+        if self._subscription is None and time.monotonic() >= self._retry_at:
+            self._try_to_subscribe()
+            return None  # what happened while nobody listened
+        if self._subscription is None:
+            self._closed.wait(self._poll_s)
+            return None
+        try:
+            height = self._listen(self._subscription)
+        except NodeUnavailable as error:
+            log.info("block announcements ended", node=self._node.shown_url, error=str(error))
+            self._unsubscribe()
+            return None
+        if height is not None:
+            self._retry_s = FIRST_RETRY_S
+        return height
+
+    def _listen(self, subscription: BlockSubscription) -> Height | None:
+        """Wait for one announcement, in steps short enough for `close` to be prompt."""
+        deadline = time.monotonic() + self._quiet_s
+        while not self._closed.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return None
+            height = subscription.next_height(min(left, 0.5))
+            if height is not None:
+                return height
+        return None
+
+    def _newest(self, hint: Height | None) -> BlockPosition:
+        """Return the newest block of the chosen node; the announced one when there is a hint."""
+        if hint is None:
+            newest = self._node.block()
+            if self._subscription is not None and newest.height > self.last_height > 0:
+                log.info("block announcements stalled", node=self._node.shown_url, height=newest.height)
+                self._unsubscribe()
+            return newest
+        try:
+            return self._node.block(hint)
+        except AheadOfNode:  # announced an instant before it can be asked for
+            return self._node.block()
+
+    def _fetch_through(self, newest: BlockPosition) -> Iterator[BlockPosition]:
+        if self.last_height == 0 and newest.height > 0:
+            self.last_height = newest.height
+            yield newest
+        while self.last_height < newest.height and not self._closed.is_set():
+            height = Height(self.last_height + 1)
+            position = newest if height == newest.height else self._fetch(height)
+            self.last_height = height
+            if position is None:
+                self.missed_heights.append(height)
+                log.error("block cannot be had from any node", height=height)
+            else:
+                yield position
+
+    def _fetch(self, height: Height) -> BlockPosition | None:
+        """Return a past block from whichever node has it, None when all fail three times."""
+        for attempt in range(ATTEMPTS_PER_BLOCK):
+            for node in (self._node, *(one for one in self.nodes if one is not self._node)):
+                try:
+                    return node.block(height)
+                except BlockPruned:
+                    continue
+                except NodeUnavailable as error:
+                    log.info("block not read", node=node.shown_url, height=height, error=str(error))
+            if self._closed.wait(self._poll_s * (attempt + 1)):
+                break
+        return None
+
+    def _choose_node(self) -> None:
+        """Move to the first node that is not behind the best one; stay when none is better."""
+        self._compare_at = time.monotonic() + COMPARE_NODES_S
+        if len(self.nodes) == 1:
+            return
+        heights = {node: status.position.height for node in self.nodes if (status := _status(node))}
+        if not heights:
+            return
+        best = max(heights.values())
+        if heights.get(self._node, -1) + TOLERATED_LAG_BLOCKS >= best:
+            return
+        chosen = next(node for node in self.nodes if heights.get(node, -1) + TOLERATED_LAG_BLOCKS >= best)
+        log.warning("blocks are taken from another node", node=chosen.shown_url, left=self._node.shown_url)
+        self._move_to(chosen)
+
+    def _node_failed(self, error: NodeUnavailable) -> None:
+        log.info("node gave no block", node=self._node.shown_url, error=str(error))
+        self._unsubscribe()
+        if len(self.nodes) > 1:
+            position = self.nodes.index(self._node)
+            self._move_to(self.nodes[(position + 1) % len(self.nodes)])
+        self._closed.wait(self._poll_s)
+
+    def _move_to(self, node: CometNode) -> None:
+        self._unsubscribe()
+        self._node = node
+        self._retry_at = 0.0
+
+    def _try_to_subscribe(self) -> None:
+        try:
+            self._subscription = self._subscribe(self._node.url, self._node.rpc.timeout_s)
+        except NodeUnavailable as error:
+            log.info("no block announcements, polling", node=self._node.shown_url, error=str(error))
+            self._schedule_retry()
+
+    def _schedule_retry(self) -> None:
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(self._retry_s * 2, LAST_RETRY_S)
+
+    def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            subscription.close()
+            self._schedule_retry()
+
+
+def _status(node: CometNode) -> NodeStatus | None:
+    try:
+        return node.status()
+    except NodeUnavailable:
+        return None
