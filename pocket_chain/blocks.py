@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from operations.sections import NodeAddresses, PocketNodeSection
 from pocket_chain.block_subscription import BlockSubscription
-from pocket_chain.node import CometNode, NodeStatus
+from pocket_chain.node import CometNode
 from pocket_chain.node_errors import AheadOfNode, BlockPruned, NodeUnavailable
 from pocket_protocol.types import BlockPosition, Height
 
@@ -24,8 +25,17 @@ LAST_RETRY_S = 15.0
 COMPARE_NODES_S = 30.0
 TOLERATED_LAG_BLOCKS = 1
 ATTEMPTS_PER_BLOCK = 3
+PATIENCE_WITH_NODES_S = 1.0
 
 log = structlog.get_logger("blocks")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """Why the node is asked: an announced height, or none; `silent` after a wait in which none came."""
+
+    height: Height | None = None
+    silent: bool = False
 
 
 class BlockSource:
@@ -57,6 +67,7 @@ class BlockSource:
         self._retry_s = FIRST_RETRY_S
         self._retry_at = 0.0
         self._compare_at = 0.0
+        self._news_at = time.monotonic()
 
     @classmethod
     def of(
@@ -93,38 +104,37 @@ class BlockSource:
         return self._subscription is not None
 
     def _new_blocks(self) -> Iterator[BlockPosition]:
-        """Wait for a hint, then yield what is new."""
-        hint = self._wait()
-        if self._closed.is_set():
+        """Wait for a reason to ask, then yield what is new."""
+        reason = self._wait()
+        if self._closed.is_set() or (reason.height is not None and reason.height <= self.last_height):
             return
-        if hint is not None and hint <= self.last_height:
-            return
-        if hint is None or time.monotonic() >= self._compare_at:
+        now = time.monotonic()
+        if now >= self._compare_at or now >= self._news_at + self._quiet_s:
             self._choose_node()
         try:
-            newest = self._newest(hint)
+            newest = self._newest(reason)
         except NodeUnavailable as error:
             self._node_failed(error)
             return
         yield from self._fetch_through(newest)
 
-    def _wait(self) -> Height | None:
-        """Return an announced height, or None when it is time to ask on our own."""
+    def _wait(self) -> _Reason:
+        """Return when a block was announced, or when it is time to ask unbidden."""
         if self._subscription is None and time.monotonic() >= self._retry_at:
             self._try_to_subscribe()
-            return None  # what happened while nobody listened
+            return _Reason()  # blocks may have come while nobody listened
         if self._subscription is None:
             self._closed.wait(self._poll_s)
-            return None
+            return _Reason()
         try:
             height = self._listen(self._subscription)
         except NodeUnavailable as error:
             log.info("block announcements ended", node=self._node.shown_url, error=str(error))
             self._unsubscribe()
-            return None
+            return _Reason()
         if height is not None:
             self._retry_s = FIRST_RETRY_S
-        return height
+        return _Reason(height, silent=height is None)
 
     def _listen(self, subscription: BlockSubscription) -> Height | None:
         """Wait for one announcement, in steps short enough for `close` to be prompt."""
@@ -138,20 +148,22 @@ class BlockSource:
                 return height
         return None
 
-    def _newest(self, hint: Height | None) -> BlockPosition:
-        """Return the newest block of the chosen node; the announced one when there is a hint."""
-        if hint is None:
-            newest = self._node.block()
-            if self._subscription is not None and newest.height > self.last_height > 0:
-                log.info("block announcements stalled", node=self._node.shown_url, height=newest.height)
-                self._unsubscribe()
-            return newest
-        try:
-            return self._node.block(hint)
-        except AheadOfNode:  # announced an instant before it can be asked for
-            return self._node.block()
+    def _newest(self, reason: _Reason) -> BlockPosition:
+        """Return the announced block, or the newest of the chosen node."""
+        if reason.height is not None:
+            try:
+                return self._node.block(reason.height)
+            except AheadOfNode:  # announced an instant before it can be asked for
+                pass
+        newest = self._node.block()
+        if reason.silent and newest.height > self.last_height:
+            log.info("block announcements stalled", node=self._node.shown_url, height=newest.height)
+            self._unsubscribe()
+        return newest
 
     def _fetch_through(self, newest: BlockPosition) -> Iterator[BlockPosition]:
+        if newest.height > self.last_height:
+            self._news_at = time.monotonic()
         if self.last_height == 0 and newest.height > 0:
             self.last_height = newest.height
             yield newest
@@ -182,9 +194,8 @@ class BlockSource:
     def _choose_node(self) -> None:
         """Move to the first node that is not behind the best one; stay when none is better."""
         self._compare_at = time.monotonic() + COMPARE_NODES_S
-        if len(self.nodes) == 1:
-            return
-        heights = {node: status.position.height for node in self.nodes if (status := _status(node))}
+        self._news_at = time.monotonic()
+        heights = self._heights() if len(self.nodes) > 1 else {}
         if not heights:
             return
         best = max(heights.values())
@@ -193,6 +204,24 @@ class BlockSource:
         chosen = next(node for node in self.nodes if heights.get(node, -1) + TOLERATED_LAG_BLOCKS >= best)
         log.warning("blocks are taken from another node", node=chosen.shown_url, left=self._node.shown_url)
         self._move_to(chosen)
+
+    def _heights(self) -> dict[CometNode, Height]:
+        """Ask all nodes at once where they are; one that hangs holds nobody up for long."""
+        heights: dict[CometNode, Height] = {}
+
+        def ask(node: CometNode) -> None:
+            try:
+                heights[node] = node.status().position.height
+            except NodeUnavailable as error:
+                log.info("node gave no status", node=node.shown_url, error=str(error))
+
+        threads = [threading.Thread(target=ask, args=(node,), daemon=True) for node in self.nodes]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + PATIENCE_WITH_NODES_S
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        return dict(heights)
 
     def _node_failed(self, error: NodeUnavailable) -> None:
         log.info("node gave no block", node=self._node.shown_url, error=str(error))
@@ -223,10 +252,3 @@ class BlockSource:
         if subscription is not None:
             subscription.close()
             self._schedule_retry()
-
-
-def _status(node: CometNode) -> NodeStatus | None:
-    try:
-        return node.status()
-    except NodeUnavailable:
-        return None
