@@ -9,7 +9,7 @@ written `02` followed by 32 zero bytes, which never decodes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from pocket_protocol.errors import Malformed, Unavailable
@@ -67,8 +67,8 @@ class Curve(Protocol):
     def ring_points(self, public_key: bytes, key_image: bytes, s: int, c: int) -> tuple[bytes, bytes]:
         """Return L = s·G + c·P and R = s·H_p(P) + c·I. Keeps what it derives from P in a bounded cache."""
 
-    def remember_key_image(self, key_image: bytes) -> None:
-        """Keep what is derived from I in a bounded cache. Only for images of signatures that verified."""
+    def note_verified(self, public_keys: Sequence[bytes], key_image: bytes) -> None:
+        """Learn that a signature with these members and image verified; only then may its image be kept."""
 
     def sign_digest(self, secret: bytes, digest: bytes) -> bytes:
         """Return r‖s, 64 bytes: ECDSA of a 32-byte digest, nonce by RFC 6979, s in the lower half."""
@@ -110,18 +110,24 @@ def hash_to_curve(encoded: bytes, is_point: Callable[[bytes], bool]) -> HashedPo
     raise NotHashable(public_key=encoded.hex())
 
 
-def load_curve(allow_slow_python: bool = False) -> Curve:
+def load_curve(allow_slow_python: bool = False, table_bytes: int = 0) -> Curve:
     """Return the first backend that is installed and passes the self-test; `name` tells which.
+
+    `table_bytes` above 0 gives often seen keys tables within that much memory (`curve_tables`), per process.
 
     Imported here and not at the top, so that the pure core loads without any of the libraries. The `ecdsa`
     package comes last and only with leave, since it is slow and not constant time. Raises `NoCurve`.
     """
     from pocket_protocol import curve_libsecp256k1, curve_selftest
+    from pocket_protocol.curve_tables import TableCurve
 
     failures: list[str] = []
     for load in curve_libsecp256k1.LIBRARIES:
         try:
-            curve = curve_libsecp256k1.LibraryCurve(load())
+            library = load()
+            curve = (
+                TableCurve(library, table_bytes) if table_bytes else curve_libsecp256k1.LibraryCurve(library)
+            )
             curve_selftest.check(curve)
         except (ImportError, AttributeError, NoCurve) as error:
             failures.append(str(error))

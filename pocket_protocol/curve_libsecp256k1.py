@@ -11,6 +11,7 @@ failures, are handled before and after each call, so that the group law is total
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pocket_protocol.curve import (
@@ -90,6 +91,7 @@ class Member(NamedTuple):
 
     base: Base
     hashed: Any
+    hashed_bytes: bytes
 
 
 class _Scratch:
@@ -131,7 +133,7 @@ class LibraryCurve:
         self._lib.secp256k1_context_randomize(self._context, seed)
 
     def is_point(self, encoded: bytes) -> bool:
-        return self._parse(encoded) is not None
+        return self._images.get(encoded) is not None or self._parse(encoded) is not None
 
     def public_key(self, secret: bytes) -> bytes:
         scratch = self._borrow()
@@ -157,7 +159,7 @@ class LibraryCurve:
         self._idle.append(scratch)
         return left, right
 
-    def remember_key_image(self, key_image: bytes) -> None:
+    def note_verified(self, public_keys: Sequence[bytes], key_image: bytes) -> None:
         if self._images.get(key_image) is None:
             self._images.put(key_image, self._decode(key_image))
 
@@ -223,7 +225,8 @@ class LibraryCurve:
 
     def _remember_member(self, public_key: bytes) -> Member:
         base = self._base(public_key)
-        member = Member(base, self._decode(hash_to_curve(public_key, self.is_point).point))
+        hashed_bytes = hash_to_curve(public_key, self.is_point).point
+        member = Member(base, self._decode(hashed_bytes), hashed_bytes)
         self._members.put(public_key, member)
         return member
 

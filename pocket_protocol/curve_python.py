@@ -6,6 +6,7 @@ Not constant time: with real keys only where the operator allows it (spec/signat
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ecdsa import SECP256k1, SigningKey, VerifyingKey
@@ -65,7 +66,7 @@ class PythonCurve:
         left = _encode(_sum(s, SECP256k1.generator, c, member.point))
         return left, _encode(_sum(s, member.hashed, c, image))
 
-    def remember_key_image(self, key_image: bytes) -> None:
+    def note_verified(self, public_keys: Sequence[bytes], key_image: bytes) -> None:
         self._images.put(key_image, _decode(key_image))
 
     def sign_digest(self, secret: bytes, digest: bytes) -> bytes:

@@ -200,7 +200,7 @@ def verify_ring(
         challenge = hash_to_scalar(message + left + right)
     if challenge != first:
         raise RingSignatureInvalid
-    curve.remember_key_image(ring.key_image)
+    curve.note_verified(ring.public_keys, ring.key_image)
     return VerifiedRing(ring, tuple(challenges))
 
 

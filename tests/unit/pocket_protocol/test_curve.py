@@ -100,7 +100,7 @@ def test_what_does_not_decode_is_refused_everywhere(curve, encoded, text):
         lambda: curve.multiply(3, encoded),
         lambda: curve.ring_points(encoded, HASHED_G, 2, 3),
         lambda: curve.ring_points(GENERATOR, encoded, 2, 3),
-        lambda: curve.remember_key_image(encoded),
+        lambda: curve.note_verified([GENERATOR], encoded),
     ]
     for operation in operations:
         with pytest.raises(NotAPoint) as refusal:
@@ -153,7 +153,7 @@ def test_caches_stay_within_their_bounds():
     for _ in range(2):
         for key, image, points in zip(keys, images, expected, strict=True):
             assert curve.ring_points(key, image, 5, 6) == points
-            curve.remember_key_image(image)
+            curve.note_verified([key], image)
             assert curve.ring_points(key, image, 5, 6) == points
     assert len(curve._members) == 3
     assert len(curve._images) == 2
