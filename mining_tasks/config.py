@@ -10,7 +10,6 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,12 +26,20 @@ from operations.sections import (
     store_url_remarks,
     with_store_url,
 )
-from operations.setting import Remark, duration_s, gas_price_upokt, listen_address, setting
+from operations.setting import Remark, duration_s, listen_address, setting, shown
+from pocket_protocol.gas import BadGasPrice, GasPrice, parse_gas_price
 
 CONFIG_VARIABLE = "POCKET_MINER_CONFIG"
 CHAIN_MAX_TX_TIMEOUT_SECONDS = 600
 _CONCURRENCY = "extensions.concurrency sets the number of worker processes"
 _INCLUSION = "what a transaction did is always read from the chain; extensions.concurrency bounds the work"
+
+
+def _gas_price(text: str) -> GasPrice:
+    try:
+        return parse_gas_price(text)
+    except BadGasPrice:
+        raise ValueError(f"{shown(text)} is not a gas price (write 0.000001upokt)") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +54,8 @@ class TransactionSection:
     }
 
     gas_limit: int = setting(0, minimum=0, doc="0: simulate each transaction")
-    gas_price_upokt: Decimal = setting(  # noqa: RUF009
-        Decimal("0.000001"), key="gas_price", parse=gas_price_upokt, doc="e.g. 0.000001upokt"
+    gas_price: GasPrice = setting(  # noqa: RUF009
+        parse_gas_price("0.000001upokt"), parse=_gas_price, doc="e.g. 0.000001upokt"
     )
     gas_adjustment: float = setting(1.7, minimum=0, blank_is_default=True, doc="simulated gas times this")
     disable_claim_batching: bool = setting(False, doc="one claim per transaction")

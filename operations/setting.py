@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -131,17 +130,6 @@ def split_address(address: str) -> tuple[str, int]:
     """Split a checked `host:port` into host (without brackets) and port."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
-
-
-def gas_price_upokt(text: str) -> Decimal:
-    """Read `0.000001upokt` as a Decimal of uPOKT per unit of gas. Raises ValueError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)upokt", text)
-    if match is None:
-        raise ValueError(f"{shown(text)} is not a gas price (write 0.000001upokt)")
-    try:
-        return Decimal(match[1])
-    except InvalidOperation:
-        raise ValueError(f"{shown(text)} is not a gas price") from None
 
 
 def instant(text: str) -> datetime:
