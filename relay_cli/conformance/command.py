@@ -100,6 +100,10 @@ def _text(text: str) -> str:
 
 
 def _print(console: Console, reports: list[FileReport]) -> None:
+    for report in reports:
+        for name, why in sorted(report.not_applicable.items()):
+            line = f"not applicable: {Path(report.file).name} {name}: {why}"
+            console.print(_text(line), style="dim", soft_wrap=True)
     table = Table("file", "section")
     table.add_column("checked", justify="right")
     table.add_column("failed", justify="right")
@@ -123,18 +127,14 @@ def _rows(report: FileReport) -> Iterator[tuple[str, str, str, str]]:
     for unknown in report.unknown:
         yield name, _text(unknown), "[red]unknown[/red]", ""
         name = ""
-    for section_name in sorted(report.not_applicable):
-        yield name, _text(section_name), "[dim]not applicable[/dim]", ""
-        name = ""
 
 
 def _print_failures(console: Console, report: FileReport) -> None:
     for section in report.sections:
         for case in section.failed[:_SHOWN_CASES]:
             expected, got = shown(case)
-            console.print(f"[red]failed[/red] {_text(f'{report.file} {section.section}: {case.name}')}")
-            console.print(_text(f"  expected {expected}\n  got      {got}"))
+            name = _text(f"{report.file} {section.section}: {case.name}")
+            console.print(f"[red]failed[/red] {name}", soft_wrap=True)
+            console.print(_text(f"  expected {expected}\n  got      {got}"), soft_wrap=True)
         if len(section.failed) > _SHOWN_CASES:
             console.print(f"  … and {len(section.failed) - _SHOWN_CASES} more (see --json)")
-    for name, why in sorted(report.not_applicable.items()):
-        console.print(_text(f"not applicable {report.file} {name}: {why}"), style="dim")
