@@ -15,16 +15,15 @@ from localnet import bank, gas
 from localnet import registered_errors as errors
 from localnet.context import Context
 from localnet.events import plain
-from localnet.message_checks import validate_basic
 from localnet.registered_errors import TransactionRefused
 from localnet.state import ACCOUNT, NONCE, Account
-from localnet.tx_decoding import Transaction
+from localnet.tx_decoding import Transaction, validate_basic
 from pocket_protocol.address import address_of, module_address
 from pocket_protocol.errors import Malformed
 from pocket_protocol.pb.cosmos.crypto import secp256k1_pb2
-from pocket_protocol.pb.cosmos.tx import v1beta1_pb2 as tx_pb2
 from pocket_protocol.signer import verify
-from pocket_protocol.wire import decode, encode
+from pocket_protocol.tx import sign_doc_bytes
+from pocket_protocol.wire import decode
 
 MAX_MEMO_CHARACTERS = 256
 MAX_UNORDERED_TTL_NS = 10 * 60 * 10**9
@@ -57,15 +56,15 @@ def check_basics(tx: Transaction) -> None:
         raise TransactionRefused(errors.INVALID_REQUEST, "must contain at least one message")
     for message in tx.messages:
         validate_basic(message)
-    if not tx.raw.signatures:
+    if not tx.content.signatures:
         raise TransactionRefused(errors.NO_SIGNATURES)
-    if len(tx.raw.signatures) != len(tx.signers):
-        detail = f"wrong number of signers; expected {len(tx.signers)}, got {len(tx.raw.signatures)}"
+    if len(tx.content.signatures) != len(tx.signers):
+        detail = f"wrong number of signers; expected {len(tx.signers)}, got {len(tx.content.signatures)}"
         raise TransactionRefused(errors.UNAUTHORIZED, detail)
 
 
 def _check_timeouts(context: Context, tx: Transaction) -> None:
-    limit = tx.body.timeout_height
+    limit = tx.content.body.timeout_height
     if limit and context.height > limit:
         detail = f"block height: {context.height}, timeout height: {limit}"
         raise TransactionRefused(errors.TX_TIMEOUT_HEIGHT, detail, place=_BASIC_PLACE)
@@ -75,7 +74,7 @@ def _check_timeouts(context: Context, tx: Transaction) -> None:
 
 
 def _check_memo(tx: Transaction) -> None:
-    length = len(tx.body.memo.encode())
+    length = len(tx.content.body.memo.encode())
     if length > MAX_MEMO_CHARACTERS:
         detail = f"maximum number of characters is {MAX_MEMO_CHARACTERS} but received {length} characters"
         raise TransactionRefused(errors.MEMO_TOO_LARGE, detail)
@@ -84,7 +83,7 @@ def _check_memo(tx: Transaction) -> None:
 def _deduct_fee(context: Context, tx: Transaction, mode: Mode, minimum_gas_price: float) -> None:
     fee = tx.fee_upokt
     if mode is Mode.CHECK and minimum_gas_price:
-        required = -(-int(tx.auth_info.fee.gas_limit * minimum_gas_price * 10**6) // 10**6)
+        required = -(-int(tx.gas_limit * minimum_gas_price * 10**6) // 10**6)
         if fee < required:
             detail = f"insufficient fees; got: {bank.coin_or_nothing(fee)} required: {bank.coin(required)}"
             raise TransactionRefused(errors.INSUFFICIENT_FEE, detail)
@@ -106,7 +105,7 @@ def _account_of(context: Context, address: str) -> Account:
 
 
 def _set_public_keys(context: Context, tx: Transaction, mode: Mode) -> None:
-    for index, (address, info) in enumerate(zip(tx.signers, tx.auth_info.signer_infos, strict=False)):
+    for index, (address, info) in enumerate(zip(tx.signers, tx.content.auth_info.signer_infos, strict=False)):
         if not info.HasField("public_key"):
             continue
         try:
@@ -121,9 +120,9 @@ def _set_public_keys(context: Context, tx: Transaction, mode: Mode) -> None:
         if not account.public_key and not foreign:
             context.state.put(ACCOUNT, address, replace(account, public_key=key))
     for address, info, signature in zip(
-        tx.signers, tx.auth_info.signer_infos, tx.raw.signatures, strict=False
+        tx.signers, tx.content.auth_info.signer_infos, tx.content.signatures, strict=False
     ):
-        if not tx.body.unordered:
+        if not tx.unordered:
             context.emit(plain("tx", acc_seq=f"{address}/{info.sequence}"))
         context.emit(plain("tx", signature=base64.b64encode(signature).decode()))
 
@@ -146,29 +145,29 @@ def _use_nonce(context: Context, tx: Transaction, mode: Mode) -> None:
 
 
 def _check_signatures(context: Context, tx: Transaction, mode: Mode) -> None:
-    if len(tx.auth_info.signer_infos) != len(tx.signers):
-        detail = f"invalid number of signer;  expected: {len(tx.signers)}, got {len(tx.auth_info.signer_infos)}"
+    if len(tx.content.auth_info.signer_infos) != len(tx.signers):
+        detail = f"invalid number of signer;  expected: {len(tx.signers)}, got {len(tx.content.auth_info.signer_infos)}"
         raise TransactionRefused(errors.UNAUTHORIZED, detail)
-    if tx.body.unordered:
+    if tx.unordered:
         _use_nonce(context, tx, mode)
     for address, info, signature in zip(
-        tx.signers, tx.auth_info.signer_infos, tx.raw.signatures, strict=True
+        tx.signers, tx.content.auth_info.signer_infos, tx.content.signatures, strict=True
     ):
         account = _account_of(context, address)
         if mode is not Mode.SIMULATE and not account.public_key:
             raise TransactionRefused(errors.INVALID_PUBKEY, "pubkey on account is not set")
-        if not tx.body.unordered and info.sequence != account.sequence:
+        if not tx.unordered and info.sequence != account.sequence:
             detail = f"account sequence mismatch, expected {account.sequence}, got {info.sequence}"
             raise TransactionRefused(errors.WRONG_SEQUENCE, detail)
         if mode is Mode.SIMULATE:
             continue
-        document = tx_pb2.SignDoc(
-            body_bytes=tx.raw.body_bytes,
-            auth_info_bytes=tx.raw.auth_info_bytes,
-            chain_id=context.chain.chain_id,
-            account_number=account.number,
+        document = sign_doc_bytes(
+            tx.content.body_bytes,
+            tx.content.auth_info_bytes,
+            context.chain.chain_id,
+            account.number,
         )
-        if not verify(context.chain.curve, account.public_key, encode(document), signature):
+        if not verify(context.chain.curve, account.public_key, document, signature):
             detail = (
                 f"signature verification failed; please verify account number ({account.number}) and "
                 f"chain-id ({context.chain.chain_id}): (unable to verify single signer signature)"
@@ -177,7 +176,7 @@ def _check_signatures(context: Context, tx: Transaction, mode: Mode) -> None:
 
 
 def _increment_sequences(context: Context, tx: Transaction) -> None:
-    if tx.body.unordered:
+    if tx.unordered:
         return
     for address in tx.signers:
         account = _account_of(context, address)
@@ -198,7 +197,7 @@ def _deduct_and_verify(
     context: Context, tx: Transaction, mode: Mode, minimum_gas_price: float, used: int
 ) -> None:
     if mode is not Mode.SIMULATE:
-        gas.check_limit(tx.auth_info.fee.gas_limit, gas.steps_before_messages(len(tx.tx_bytes), used))
+        gas.check_limit(tx.gas_limit, gas.steps_before_messages(len(tx.tx_bytes), used))
     _deduct_fee(context, tx, mode, minimum_gas_price)
     _set_public_keys(context, tx, mode)
     _check_signatures(context, tx, mode)

@@ -110,9 +110,7 @@ def _check_compute_units(context: Context, header: session_pb2.SessionHeader, ro
         raise errors.invalid_argument(errors.PROOF_COMPUTE_UNITS_MISMATCH.wrap(detail))
 
 
-def create_claim(
-    context: Context, message: proof_pb2.MsgCreateClaim
-) -> proof_pb2.MsgCreateClaimResponse:
+def create_claim(context: Context, message: proof_pb2.MsgCreateClaim) -> proof_pb2.MsgCreateClaimResponse:
     """Store or overwrite a claim that passed its basic checks. Raises `StatusRefused` with the chain's status and text."""
     root = Root.from_bytes(message.root_hash)
     header, supplier = message.session_header, message.supplier_operator_address

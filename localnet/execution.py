@@ -21,6 +21,7 @@ from localnet.tx_decoding import Transaction, decode_transaction, signer_of
 from pocket_protocol.pb.cosmos.bank import v1beta1_pb2 as bank_pb2
 from pocket_protocol.pb.cosmos.base.abci import v1beta1_pb2 as abci_pb2
 from pocket_protocol.pb.pocket import proof_pb2
+from pocket_protocol.tx import pack, type_url
 from pocket_protocol.wire import encode
 
 UNDEFINED_CODE, UNDEFINED_CODESPACE = 1, "undefined"
@@ -90,9 +91,7 @@ class _Progress:
     def use(self, amount: int) -> None:
         self.used += amount
         if self.limit is not None and self.used > self.limit:
-            detail = (
-                f"out of gas in location: WritePerByte; gasWanted: {self.limit}, gasUsed: {self.used}"
-            )
+            detail = f"out of gas in location: WritePerByte; gasWanted: {self.limit}, gasUsed: {self.used}"
             raise TransactionRefused(OUT_OF_GAS, detail)
 
 
@@ -101,9 +100,8 @@ def _run_messages(context: Context, tx: Transaction, progress: _Progress) -> byt
     responses = abci_pb2.TxMsgData()
     for index, message in enumerate(tx.messages):
         module, handle = _HANDLERS[type(message)]
-        type_url = f"/{message.DESCRIPTOR.full_name}"
         first = len(context.events)
-        context.emit(plain("message", action=type_url, sender=signer_of(message), module=module))
+        context.emit(plain("message", action=type_url(message), sender=signer_of(message), module=module))
         progress.use(gas.of_message(message) // 2)
         try:
             response = handle(context, message)
@@ -115,8 +113,7 @@ def _run_messages(context: Context, tx: Transaction, progress: _Progress) -> byt
         context.events[first:] = [
             event.with_attribute("msg_index", str(index)) for event in context.events[first:]
         ]
-        packed = responses.msg_responses.add()
-        packed.type_url, packed.value = f"/{response.DESCRIPTOR.full_name}", encode(response)
+        responses.msg_responses.append(pack(response))
     return encode(responses)
 
 
@@ -135,7 +132,7 @@ def run_transaction(
         tx = decode_transaction(tx_bytes)
     except TransactionRefused as error:
         return _refused(error, 0)
-    limit = tx.auth_info.fee.gas_limit
+    limit = tx.gas_limit
     before = context.layer()
     try:
         used = run_ante(before, tx, mode, minimum_gas_price)
@@ -147,10 +144,8 @@ def run_transaction(
     return _deliver(context, tx, mode, tuple(before.events), used)
 
 
-def _deliver(
-    context: Context, tx: Transaction, mode: Mode, events: tuple[Event, ...], used: int
-) -> TxResult:
-    limit = tx.auth_info.fee.gas_limit
+def _deliver(context: Context, tx: Transaction, mode: Mode, events: tuple[Event, ...], used: int) -> TxResult:
+    limit = tx.gas_limit
     progress = _Progress(used, None if mode is Mode.SIMULATE else limit)
     running = context.layer()
     try:
@@ -176,9 +171,7 @@ def _deliver(
             place="baseapp/baseapp.go:1052",
         )
     running.state.merge_down()
-    return TxResult(
-        data=data, gas_wanted=limit, gas_used=progress.used, events=(*events, *running.events)
-    )
+    return TxResult(data=data, gas_wanted=limit, gas_used=progress.used, events=(*events, *running.events))
 
 
 def _refused(error: TransactionRefused, gas_wanted: int) -> TxResult:

@@ -48,7 +48,9 @@ def _record(context: Context, message: service_pb2.RelayMiningDifficulty, height
     context.state.put(DIFFICULTY_HISTORY, (message.service_id, height), message)
 
 
-def set_difficulty(context: Context, service_id: str, target: bytes, num_relays_ema: int, height: int) -> None:
+def set_difficulty(
+    context: Context, service_id: str, target: bytes, num_relays_ema: int, height: int
+) -> None:
     """Make `target` the difficulty of a service from `height` on, as a test wants it."""
     message = _message(service_id, height, Difficulty(num_relays_ema, target))
     context.state.put(DIFFICULTY, service_id, message)

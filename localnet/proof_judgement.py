@@ -88,7 +88,9 @@ def _judge(context: Context, proof: proof_pb2.Proof, claim: proof_pb2.Claim) -> 
     except BadClosestProof as error:
         raise ProofInvalid(errors.PROOF_INVALID_PROOF.wrap(f"closest merkle proof: {error}")) from error
     if not proved:
-        raise ProofInvalid(errors.PROOF_INVALID_PROOF.wrap("closest merkle proof does not lead to the claimed root"))
+        raise ProofInvalid(
+            errors.PROOF_INVALID_PROOF.wrap("closest merkle proof does not lead to the claimed root")
+        )
 
 
 def judge_proofs(context: Context) -> None:

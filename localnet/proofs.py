@@ -55,7 +55,9 @@ def read_proof(proof_bytes: bytes) -> tuple[ClosestProof, bytes, service_pb2.Rel
     try:
         proof = ClosestProof.from_bytes(proof_bytes)
     except PocketError as error:
-        raise ValueError(errors.PROOF_INVALID_PROOF.wrap(f"failed to unmarshal closest proof: {error}")) from error
+        raise ValueError(
+            errors.PROOF_INVALID_PROOF.wrap(f"failed to unmarshal closest proof: {error}")
+        ) from error
     try:
         relay_bytes, _ = split_leaf_value(proof.closest_value)
         return proof, relay_bytes, decode_strict(service_pb2.Relay, relay_bytes)
@@ -104,7 +106,9 @@ def _claim_for(context: Context, header: session_pb2.SessionHeader, supplier: st
     ):
         want, got = getattr(claimed, field), getattr(header, field)
         if want != got:
-            raise errors.failed_precondition(error.wrap(f"claim {field} {want} does not match proof {field} {got}"))
+            raise errors.failed_precondition(
+                error.wrap(f"claim {field} {want} does not match proof {field} {got}")
+            )
     return claim  # type: ignore[no-any-return]
 
 
@@ -117,9 +121,7 @@ def _deduct_fee(context: Context, supplier: str) -> None:
     bank.send(context.state, context.emit, supplier, module_address("proof"), fee)
 
 
-def submit_proof(
-    context: Context, message: proof_pb2.MsgSubmitProof
-) -> proof_pb2.MsgSubmitProofResponse:
+def submit_proof(context: Context, message: proof_pb2.MsgSubmitProof) -> proof_pb2.MsgSubmitProofResponse:
     """Store a proof, which passed its basic checks, until the end of the block. Raises `StatusRefused` with the chain's status and text."""
     supplier = message.supplier_operator_address
     try:
@@ -144,5 +146,3 @@ def submit_proof(
     event_type = proof_pb2.EventProofUpdated if known else proof_pb2.EventProofSubmitted
     context.emit(typed(event_type(**event_fields(claim, value))))
     return proof_pb2.MsgSubmitProofResponse()
-
-

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 from pocket_protocol.errors import Refused
+from pocket_protocol.session_header import RegisteredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ class TransactionRefused(Refused):
     def __init__(self, error: Registered, detail: str = "", *, gas_used: int = 0, place: str = "") -> None:
         super().__init__(error.wrap(detail))
         self.error, self.gas_used, self.place = error, gas_used, place
+
+    @classmethod
+    def because(cls, error: RegisteredError) -> TransactionRefused:
+        """Return the refusal that a rule of the protocol core stands for, with its code and text."""
+        refusal = cls(Registered(error.codespace, error.code, error.summary))
+        refusal.detail = str(error)
+        return refusal
 
 
 class StatusRefused(Refused):
@@ -67,7 +75,9 @@ def internal(text: str) -> StatusRefused:
 # codespace session
 SESSION_HYDRATION = Registered("session", 1101, "error during session hydration")
 SESSION_APP_NOT_FOUND = Registered("session", 1102, "application for session not found not found ")
-SESSION_APP_NOT_STAKED = Registered("session", 1103, "application in session not staked for requested service")
+SESSION_APP_NOT_STAKED = Registered(
+    "session", 1103, "application in session not staked for requested service"
+)
 SESSION_SUPPLIERS_NOT_FOUND = Registered("session", 1104, "no suppliers not found for session")
 SESSION_INVALID_APP_ADDRESS = Registered("session", 1105, "invalid application address for session")
 SESSION_INVALID_BLOCK_HEIGHT = Registered("session", 1107, "invalid block height for session")
@@ -76,7 +86,6 @@ SESSION_APP_NOT_ACTIVE = Registered("session", 1109, "application is not active"
 # codespace proof
 PROOF_INVALID_ADDRESS = Registered("proof", 1101, "invalid address")
 PROOF_SUPPLIER_NOT_FOUND = Registered("proof", 1102, "supplier not found")
-PROOF_INVALID_ROOT_HASH = Registered("proof", 1104, "invalid root hash")
 PROOF_CLAIM_NOT_FOUND = Registered("proof", 1106, "claim not found")
 PROOF_PROOF_NOT_FOUND = Registered("proof", 1107, "proof not found")
 PROOF_INVALID_PROOF = Registered("proof", 1108, "invalid proof")
@@ -84,7 +93,6 @@ PROOF_INVALID_RELAY = Registered("proof", 1109, "invalid relay")
 PROOF_INVALID_RELAY_REQUEST = Registered("proof", 1110, "invalid relay request")
 PROOF_INVALID_RELAY_RESPONSE = Registered("proof", 1111, "invalid relay response")
 PROOF_PUBLIC_KEY_NOT_FOUND = Registered("proof", 1114, "public key not found")
-PROOF_INVALID_SESSION_HEADER = Registered("proof", 1115, "invalid session header")
 PROOF_INVALID_SESSION_ID = Registered("proof", 1116, "invalid session ID")
 PROOF_INVALID_SESSION_END = Registered("proof", 1117, "invalid session end height")
 PROOF_INVALID_SESSION_START = Registered("proof", 1118, "invalid session start height")
@@ -111,7 +119,6 @@ SUPPLIER_NOT_FOUND = Registered("supplier", 1103, "supplier not found")
 APPLICATION_NOT_FOUND = Registered("application", 1104, "application not found")
 
 # codespace sdk
-TX_DECODE = Registered("sdk", 2, "tx parse error")
 UNAUTHORIZED = Registered("sdk", 4, "unauthorized")
 INSUFFICIENT_FUNDS = Registered("sdk", 5, "insufficient funds")
 UNKNOWN_REQUEST = Registered("sdk", 6, "unknown request")

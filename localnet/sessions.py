@@ -35,7 +35,9 @@ def staked_services(application: application_pb2.Application, height: int) -> se
 
 def _is_application_active(application: application_pb2.Application, end: int) -> bool:
     unstake = application.unstake_session_end_height
-    transfer = application.pending_transfer.session_end_height if application.HasField("pending_transfer") else 0
+    transfer = (
+        application.pending_transfer.session_end_height if application.HasField("pending_transfer") else 0
+    )
     return all(limit == 0 or end <= limit for limit in (unstake, transfer))
 
 
@@ -80,7 +82,9 @@ def hydrate(context: Context, application_address: str, service_id: str, height:
         raise NoSession(errors.SESSION_APP_NOT_FOUND.wrap(text))
     end = session.session_end(params, height)
     if not _is_application_active(application, end):
-        raise NoSession(errors.SESSION_APP_NOT_ACTIVE.wrap(f'application "{application_address}" is not active'))
+        raise NoSession(
+            errors.SESSION_APP_NOT_ACTIVE.wrap(f'application "{application_address}" is not active')
+        )
     if service_id not in staked_services(application, height):
         text = f'application "{application_address}" not staked for service ID "{service_id}"'
         raise NoSession(errors.SESSION_APP_NOT_STAKED.wrap(text))

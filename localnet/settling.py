@@ -135,12 +135,12 @@ def _set_payments(context: Context, due: list[_Due], params: TokenomicsParams, n
 
 def _expire(context: Context, item: _Due) -> None:
     reason = _EXPIRY.get(item.claim.proof_validation_status, pb.PROOF_MISSING)
-    context.emit(typed(pb.EventClaimExpired(expiration_reason=reason, **event_fields(item.claim, item.value))))
+    context.emit(
+        typed(pb.EventClaimExpired(expiration_reason=reason, **event_fields(item.claim, item.value)))
+    )
 
 
-def _settle(
-    context: Context, item: _Due, params: TokenomicsParams, claims: Batch, inflation: Batch
-) -> bool:
+def _settle(context: Context, item: _Due, params: TokenomicsParams, claims: Batch, inflation: Batch) -> bool:
     """Pay one claim into the batches; return whether it settled."""
     header, payment = item.claim.session_header, item.payment
     supplier = context.state.get(SUPPLIER, item.claim.supplier_operator_address)

@@ -29,7 +29,15 @@ PROOF = "proof"  # (session id, supplier) -> Proof, only within a block
 NONCE = "nonce"  # (timeout in ns, signer) -> True
 DIGEST = "digest"  # "" -> 32 bytes that stand for all writes so far
 
-_DELETED: Any = object()
+
+class _Deleted:
+    """Stands where a value was deleted."""
+
+    def __repr__(self) -> str:
+        return "deleted"
+
+
+_DELETED: Any = _Deleted()
 
 Tables = Mapping[str, Mapping[Any, Any]]
 

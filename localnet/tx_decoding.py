@@ -1,21 +1,23 @@
-"""Transactions as they arrive: bytes to messages and signers (spec/chain.md §7)."""
+"""Transactions as the node sees them: what the protocol core reads, with signers, fee and basic checks added
+(spec/chain.md §7)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 
 from google.protobuf.message import Message
 
-from localnet.registered_errors import TX_DECODE, TransactionRefused
+from localnet import registered_errors as errors
+from localnet.registered_errors import TransactionRefused
+from pocket_protocol import tx
 from pocket_protocol.address import parse_address
+from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import Malformed
 from pocket_protocol.pb.cosmos.bank import v1beta1_pb2 as bank_pb2
-from pocket_protocol.pb.cosmos.tx import v1beta1_pb2 as tx_pb2
 from pocket_protocol.pb.pocket import proof_pb2
-from pocket_protocol.wire import Undecodable, decode
-
-_LENGTH_DELIMITED = 2
+from pocket_protocol.proof_messages import validate_create_claim, validate_submit_proof
+from pocket_protocol.session_header import RegisteredError
+from pocket_protocol.tx import UndecodableTransaction
 
 # message type -> the field that names its signer
 SIGNER_FIELDS: dict[type[Message], str] = {
@@ -23,12 +25,6 @@ SIGNER_FIELDS: dict[type[Message], str] = {
     proof_pb2.MsgSubmitProof: "supplier_operator_address",
     bank_pb2.MsgSend: "from_address",
 }
-MESSAGE_TYPES = {f"/{kind.DESCRIPTOR.full_name}": kind for kind in SIGNER_FIELDS}
-
-
-def tx_hash(tx_bytes: bytes) -> str:
-    """Return the hash a transaction is known by: upper-case hex."""
-    return sha256(tx_bytes).hexdigest().upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,39 +32,30 @@ class Transaction:
     """A decoded transaction. `signers` are the distinct signer addresses in message order."""
 
     tx_bytes: bytes
-    raw: tx_pb2.TxRaw
-    body: tx_pb2.TxBody
-    auth_info: tx_pb2.AuthInfo
-    messages: tuple[Message, ...]
+    content: tx.Transaction
     signers: tuple[str, ...]
+    fee_upokt: int
 
     @property
-    def hash(self) -> str:
-        return tx_hash(self.tx_bytes)
+    def messages(self) -> tuple[Message, ...]:
+        return self.content.messages
+
+    @property
+    def gas_limit(self) -> int:
+        return self.content.auth_info.fee.gas_limit
+
+    @property
+    def unordered(self) -> bool:
+        return self.content.body.unordered
 
     @property
     def timeout_ns(self) -> int:
         """The timeout timestamp in nanoseconds since the epoch, 0 when there is none."""
-        timeout = self.body.timeout_timestamp
-        return timeout.seconds * 10**9 + timeout.nanos if self.body.HasField("timeout_timestamp") else 0
-
-    @property
-    def fee_upokt(self) -> int:
-        return sum(int(coin.amount or 0) for coin in self.auth_info.fee.amount if coin.denom == "upokt")
+        return self.content.timeout_timestamp_ns or 0
 
     @property
     def payer(self) -> str:
-        return self.auth_info.fee.payer or self.signers[0]
-
-
-def _messages(body: tx_pb2.TxBody) -> tuple[Message, ...]:
-    messages = []
-    for wrapped in body.messages:
-        kind = MESSAGE_TYPES.get(wrapped.type_url)
-        if kind is None:
-            raise TransactionRefused(TX_DECODE, f"unable to resolve type URL {wrapped.type_url}")
-        messages.append(decode(kind, wrapped.value))
-    return tuple(messages)
+        return self.content.auth_info.fee.payer or self.signers[0]
 
 
 def signer_of(message: Message) -> str:
@@ -77,21 +64,43 @@ def signer_of(message: Message) -> str:
 
 def decode_transaction(tx_bytes: bytes) -> Transaction:
     """Read a transaction. Raises `TransactionRefused` (sdk/2)."""
-    wire_type = tx_bytes[0] & 7 if tx_bytes else 0
-    if wire_type != _LENGTH_DELIMITED:
-        text = f"expected {_LENGTH_DELIMITED} wire type, got {wire_type}: {TX_DECODE.text}"
-        raise TransactionRefused(TX_DECODE, text)
     try:
-        raw = decode(tx_pb2.TxRaw, tx_bytes)
-        body = decode(tx_pb2.TxBody, raw.body_bytes)
-        auth_info = decode(tx_pb2.AuthInfo, raw.auth_info_bytes)
-        messages = _messages(body)
-        signers = tuple(dict.fromkeys(signer_of(message) for message in messages))
+        content = tx.decode_transaction(tx_bytes)
+        signers = tuple(dict.fromkeys(signer_of(message) for message in content.messages))
         for signer in signers:
             parse_address(signer)
-        fee_amounts = [coin.amount for coin in auth_info.fee.amount]
-    except (Undecodable, Malformed) as error:
-        raise TransactionRefused(TX_DECODE, f"{error}: {TX_DECODE.text}") from error
-    if not all(amount.isascii() and amount.isdigit() for amount in fee_amounts):
-        raise TransactionRefused(TX_DECODE, f"fee is no amount: {TX_DECODE.text}")
-    return Transaction(tx_bytes, raw, body, auth_info, messages, signers)
+        fee = sum(upokt_of(coin) for coin in content.auth_info.fee.amount)
+    except UndecodableTransaction as error:
+        raise TransactionRefused.because(error) from error
+    except Malformed as error:
+        raise TransactionRefused.because(UndecodableTransaction(str(error))) from error
+    return Transaction(tx_bytes, content, signers, fee)
+
+
+def _check_send(message: bank_pb2.MsgSend) -> None:
+    try:
+        parse_address(message.to_address)
+    except Malformed as error:
+        raise TransactionRefused(errors.INVALID_ADDRESS, f"invalid to address: {error}") from error
+    try:
+        amounts = [upokt_of(coin) for coin in message.amount]
+    except Malformed as error:
+        raise TransactionRefused(errors.INVALID_COINS, str(error)) from error
+    if len(amounts) != 1 or not amounts[0]:
+        raise TransactionRefused(errors.INVALID_COINS, str(amounts))
+
+
+def validate_basic(message: Message) -> None:
+    """What can be said of a message without state. The node asks it first, so it is refused at CheckTx.
+
+    Raises `TransactionRefused` with the module's code and text (spec/chain.md §5.1, §6.2).
+    """
+    try:
+        if isinstance(message, proof_pb2.MsgCreateClaim):
+            validate_create_claim(message)
+        elif isinstance(message, proof_pb2.MsgSubmitProof):
+            validate_submit_proof(message)
+        elif isinstance(message, bank_pb2.MsgSend):
+            _check_send(message)
+    except RegisteredError as error:
+        raise TransactionRefused.because(error) from error
