@@ -20,7 +20,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from relay_store.fenced_connection import FencedConnections
-from relay_store.store_errors import store_error, store_errors
+from relay_store.store_errors import StoreUnavailable, store_errors
 from relay_store.store_url import StoreUrl, parse_store_url
 
 DEFAULT_POOL_SIZE: Final = 50
@@ -76,15 +76,15 @@ class Store:
     def fenced_connection(self, key: str) -> Iterator[Any]:
         """Lend a connection to the master of `key` that never reconnects while it watches (decisions.md B0).
 
-        A client library error inside is raised as a leaf of the error tree; the connection is then not used
-        again, and on a Cluster the map of slots is read anew.
+        A client library error inside is raised as a leaf of the error tree. After any error the connection
+        is not used again; when the store was unavailable, a Cluster's map of slots is read anew.
         """
         try:
-            with self._fenced.lend(self.pool_of(key)) as connection:
+            with store_errors(), self._fenced.lend(self.pool_of(key)) as connection:
                 yield connection
-        except (RedisError, RedisClusterException) as error:
+        except StoreUnavailable:
             self.refresh_topology()
-            raise store_error(error) from error
+            raise
 
     def refresh_topology(self) -> None:
         """On a Cluster: read the map of slots again. Does nothing elsewhere or when no node answers."""

@@ -42,10 +42,11 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreRefused(Refused):
-    """The store refuses a command for good."""
+    """The store refuses a command for good. `code` is the first word of its answer: WRONGTYPE, NOGROUP, …"""
 
     reason = "store_refused"
     summary = "store refused a command"
+    code: str
 
 
 class StoreUrlInvalid(Malformed):
@@ -62,7 +63,7 @@ def store_error(error: Exception) -> PocketError:
         return StoreFull()
     if isinstance(error, _PASSING) or text.startswith(_PASSING_PREFIXES):
         return StoreUnavailable(cause=type(error).__name__, text=text[:200])
-    return StoreRefused(cause=type(error).__name__, text=text[:200])
+    return StoreRefused(code=text.partition(" ")[0], text=text[:200])
 
 
 @contextmanager

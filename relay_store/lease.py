@@ -1,0 +1,77 @@
+"""Leases: who works for a supplier, and who is the one beat (decisions.md A, E; design.md §3).
+
+A lease is a key with a short TTL that holds its holder's token. Taking a supplier's lease also writes the
+owner token every transaction is fenced by, and counts an epoch, in the same script. The lease says who
+*should* write; the fence (`fence.py`) decides who *can*.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from relay_store.connection import Store
+from relay_store.keys import LeaseKeys
+from relay_store.scripts import Call, run_script, run_scripts
+from relay_store.store_errors import store_errors
+
+LEASE_TTL_MS: Final = 3000
+RENEW_EVERY_S: Final = 1.0
+
+
+def new_token() -> str:
+    """Return a fresh owner token for a worker node: made once by its parent process, shared by its children."""
+    return secrets.token_hex(16)
+
+
+class Lease(Protocol):
+    """What holders need of a lease, over one store or over several independent ones."""
+
+    def acquire(self, keys: LeaseKeys, token: str) -> int | None:
+        """Take the lease if it is free or ours; return its epoch, None when somebody else holds it."""
+
+    def renew(self, held: Sequence[LeaseKeys], token: str) -> list[bool]:
+        """Prolong leases, all in one go; False where the lease or its ownership was lost."""
+
+    def release(self, keys: LeaseKeys, token: str) -> bool:
+        """Give the lease up; False when it was not ours any more."""
+
+
+class StoreLease:
+    """`Lease` over the one store that also holds the data. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, store: Store, *, ttl_ms: int = LEASE_TTL_MS) -> None:
+        self._store = store
+        self._ttl_ms = ttl_ms
+
+    def acquire(self, keys: LeaseKeys, token: str) -> int | None:
+        """Take the lease if it is free or already ours. Acquiring anew what is ours counts a new epoch."""
+        if keys.owner is not None:
+            return self._acquire((keys.lease, keys.owner, keys.epoch), token)
+        if self._acquire((keys.lease,), token) is None:
+            return None
+        with store_errors():  # apart: a singleton's keys need not share a slot, and its epoch fences nothing
+            return int(self._store.client.incr(keys.epoch))
+
+    def _acquire(self, names: tuple[str, ...], token: str) -> int | None:
+        epoch = run_script(self._store, "lease_acquire", names, token, self._ttl_ms)
+        return None if epoch is None else int(epoch)
+
+    def renew(self, held: Sequence[LeaseKeys], token: str) -> list[bool]:
+        """Prolong leases in one pipeline per node. False: release it, acquire it anew before writing."""
+        calls = [
+            Call((keys.lease,) if keys.owner is None else (keys.lease, keys.owner), (token, self._ttl_ms))
+            for keys in held
+        ]
+        return [bool(reply) for reply in run_scripts(self._store, "lease_renew", calls)]
+
+    def release(self, keys: LeaseKeys, token: str) -> bool:
+        """Give the lease up, so that another node need not wait for its end."""
+        return bool(run_script(self._store, "lease_release", (keys.lease,), token))
+
+    def holder(self, keys: LeaseKeys) -> str | None:
+        """Return the token that holds the lease now."""
+        with store_errors():
+            token = self._store.client.get(keys.lease)
+        return None if token is None else token.decode()
