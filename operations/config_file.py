@@ -105,7 +105,7 @@ def describe(schema: type, prefix: str = "") -> list[tuple[str, str, str, str]]:
     for item in dataclasses.fields(schema):
         rule, kind = rule_of(item), hints[item.name]
         key = prefix + (rule.key or item.name)
-        if dataclasses.is_dataclass(kind):
+        if dataclasses.is_dataclass(kind) and rule.parse is None:
             rows.extend(describe(kind, key + "."))  # type: ignore[arg-type]
         elif get_origin(kind) in (Mapping, tuple) and dataclasses.is_dataclass(_item_kind(kind)):
             rows.extend(
@@ -113,8 +113,7 @@ def describe(schema: type, prefix: str = "") -> list[tuple[str, str, str, str]]:
             )
         else:
             name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-            default = "***" if rule.secret and default_of(item) else repr(default_of(item))
-            rows.append((key, name.replace("typing.", ""), default, rule.doc))
+            rows.append((key, name.replace("typing.", ""), repr(default_of(item)), rule.doc))
     return rows
 
 
@@ -202,10 +201,12 @@ class _Binder:
         arguments = [argument for argument in get_args(kind) if argument is not type(None)]
         if type(None) in get_args(kind):
             kind = arguments[0]
+        origin = get_origin(kind)
+        if rule.parse is not None and origin not in (Mapping, tuple):
+            return read_scalar(kind, rule, node)
         if dataclasses.is_dataclass(kind):
             base = current if isinstance(current, kind) else kind()  # type: ignore[arg-type]
             return self.section(kind, node, path, base)
-        origin = get_origin(kind)
         if origin is Mapping:
             return self._map(get_args(kind)[1], rule, node, path, current)
         if origin is tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,6 +11,9 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from operations import yaml_tree
 from operations.setting import Rule, shown
+
+
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]{1,3}")  # which YAML 1.1 takes for a text
 
 
 class WrongValue(Exception):
@@ -50,6 +54,8 @@ def read_scalar(kind: Any, rule: Rule, node: Node) -> Any:
         return node.value
     text = "the value" if rule.secret else shown(node.value)
     tag = yaml_tree.scalar_kind(node)
+    if tag == "str" and node.style is None and _EXPONENT.fullmatch(node.value):
+        tag, node = "float", ScalarNode("tag:yaml.org,2002:float", str(float(node.value)))
     try:
         value = yaml_tree.scalar_value(node)
     except (ValueError, OverflowError):

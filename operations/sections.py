@@ -214,7 +214,7 @@ def broker_url(redis: RedisSection, extensions: SharedExtensions) -> str:
         pairs = [pair for pair in parts.query.split("&") if pair]
         database = next((int(p[3:]) for p in pairs if re.fullmatch(r"db=\d+", p)), 0)
         kept = [pair for pair in pairs if not pair.startswith("db=")]
-        return urlunsplit(parts._replace(query="&".join([*kept, f"db={database + 1}"])))
+        return redis.url.partition("?")[0] + "?" + "&".join([*kept, f"db={database + 1}"])
     number = parts.path.strip("/")
     database = int(number) if number.isdigit() else 0
     return urlunsplit(parts._replace(path=f"/{database + 1}"))

@@ -87,14 +87,14 @@ def default_of(item: Field[Any]) -> Any:
 
 
 _DURATION_UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 
 
 def duration_s(text: str) -> float:
     """Read `2h`, `1h30m`, `300ms` or `0` as seconds. Raises ValueError."""
     if text == "0":
         return 0.0
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise ValueError(f"a duration needs a unit (did you mean {text}s?)")
     position, total = 0, 0.0
     while position < len(text):

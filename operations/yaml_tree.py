@@ -54,10 +54,22 @@ def _flatten(loader: yaml.SafeLoader, root: Node | None) -> None:
         if visited > MAX_NODES or depth > 64:
             raise YamlUnreadable(line_of(node), "the file's aliases expand to too much")
         if isinstance(node, MappingNode):
-            loader.flatten_mapping(node)
+            _merge(loader, node)
             pending.extend((child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, SequenceNode):
             pending.extend((child, depth + 1) for child in node.value)
+
+
+def _merge(loader: yaml.SafeLoader, node: MappingNode) -> None:
+    """Put what `<<` names before the map's own entries, without those the map gives itself."""
+    own = [pair for pair in node.value if pair[0].tag != "tag:yaml.org,2002:merge"]
+    if len(own) == len(node.value):
+        return
+    given = {key.value for key, _ in own if isinstance(key, ScalarNode)}
+    loader.flatten_mapping(node)
+    merged = node.value[: len(node.value) - len(own)]
+    kept = {key.value: (key, value) for key, value in merged if isinstance(key, ScalarNode)}
+    node.value = [pair for name, pair in kept.items() if name not in given] + own
 
 
 def line_of(node: Node) -> int:
