@@ -12,7 +12,6 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from operations import yaml_tree
 from operations.setting import Rule, shown
 
-
 _EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]{1,3}")  # which YAML 1.1 takes for a text
 
 
@@ -54,7 +53,8 @@ def read_scalar(kind: Any, rule: Rule, node: Node) -> Any:
         return node.value
     text = "the value" if rule.secret else shown(node.value)
     tag = yaml_tree.scalar_kind(node)
-    if tag == "str" and node.style is None and _EXPONENT.fullmatch(node.value):
+    is_plain = node.style not in ("'", '"')
+    if tag == "str" and is_plain and _EXPONENT.fullmatch(node.value):
         tag, node = "float", ScalarNode("tag:yaml.org,2002:float", str(float(node.value)))
     try:
         value = yaml_tree.scalar_value(node)
@@ -68,7 +68,7 @@ def read_scalar(kind: Any, rule: Rule, node: Node) -> Any:
         return float(value)
     if kind is int and tag in ("int", "float") and isinstance(value, (int, float)) and value == value // 1:
         return int(value)
-    quoted = " (write it without quotes)" if tag == "str" and node.style in ("'", '"') else ""
+    quoted = " (write it without quotes)" if tag == "str" and not is_plain else ""
     raise WrongValue(f"must be {_wanted(kind)}, not {text}{quoted}")
 
 
