@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class RelayMeter:
         keys: Keys,
         *,
         ttl_s: int,
-        wall_clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
         count_error: Callable[[str], None] = lambda operation: None,
     ) -> None:
         self._commits = commits

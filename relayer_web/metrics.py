@@ -1,0 +1,121 @@
+"""The relayer's metrics (spec/relayer.md §7.1), with labels that cannot grow with what senders write.
+
+`service_id` is a configured service or `unknown`; `rpc_type` a known transport, `unknown` or `other`; reasons are
+labels of the error tree. Children are looked up once per label set and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+FINE_S: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SIZE_BYTES: Final = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+TRANSPORTS: Final = frozenset({"jsonrpc", "rest", "websocket", "grpc", "cometbft"})
+UNKNOWN: Final = "unknown"
+OTHER: Final = "other"
+
+_COUNTERS: Final = {
+    "relays_received": ("relays entering", ("service_id", "rpc_type")),
+    "relays_served": ("relays answered with a signed response", ("service_id", "rpc_type", "status_code")),
+    "relays_rejected": ("relays refused", ("service_id", "rpc_type", "reason")),
+    "relays_published": ("relays appended to a stream", ("service_id", "supplier")),
+    "relays_served_optimistically": ("no supplier state, key held", ("service_id", "rpc_type")),
+    "undeclared_transport_served": ("transport is not in the stake", ("service_id", "rpc_type")),
+    "backend_missing": ("no pool for the transport", ("service_id", "rpc_type")),
+    "fast_fails": ("refused because no backend is healthy", ("service_id",)),
+    "backend_requests": ("relays sent to a backend", ("service_id", "outcome", "status_code")),
+    "validation_failures": ("relays that did not verify", ("service_id", "reason")),
+    "relays_mined": ("relays published", ("service_id",)),
+    "relays_skipped_difficulty": ("relays below the mining difficulty", ("service_id",)),
+    "relays_after_window": ("relays answered too late to be claimed", ("service_id",)),
+    "relay_meter_consumptions": ("meter decisions", ("service_id", "result")),
+    "relay_meter_redis_errors": ("meter operations that failed", ("operation",)),
+    "publish_repeats": ("appends repeated after an unknown outcome", ()),
+    "relays_unanswered": ("served relays whose answer could not be delivered", ("service_id",)),
+    "relays_lost": (
+        "relays executed by a backend and not acknowledged by the store",
+        ("service_id", "reason"),
+    ),
+    "ticket_errors": ("accumulation tasks that could not be announced", ()),
+    "stale_heights": ("times the node was asked because the block feed was quiet", ()),
+}
+_HISTOGRAMS: Final = {
+    "relay_latency_seconds": ("end to end", ("service_id", "rpc_type"), FINE_S),
+    "relay_pre_backend_seconds": ("before the backend", ("service_id", "rpc_type"), FINE_S),
+    "relay_post_backend_seconds": ("after the backend", ("service_id", "rpc_type"), FINE_S),
+    "backend_latency_seconds": ("the backend", ("service_id", "outcome"), FINE_S),
+    "validation_latency_seconds": ("verification", ("service_id", "mode"), FINE_S),
+    "relay_meter_latency_seconds": ("reservation", ("service_id", "mode"), FINE_S),
+    "request_body_size_bytes": ("request bodies", ("service_id", "rpc_type"), SIZE_BYTES),
+    "response_body_size_bytes": ("response bodies", ("service_id", "rpc_type"), SIZE_BYTES),
+}
+_GAUGES: Final = {
+    "current_block_height": ("last block", ()),
+    "admission_open": ("1 while relays are admitted", ()),
+    "relay_meter_sessions_active": ("metered sessions", ("supplier", "service_id")),
+}
+_SHARED_COUNTERS: Final = {
+    "ha_cache_hits": ("cache hits", ("cache_type", "level")),
+    "ha_cache_misses": ("cache misses", ("cache_type", "level")),
+    "ha_cache_supplier_contaminated": ("supplier states that count as absent", ("source",)),
+    "ha_transport_redis_published": ("entries appended", ("supplier_addr", "service_id")),
+    "ha_transport_redis_publish_errors": ("entries not appended", ("supplier_addr", "service_id")),
+}
+
+
+class RelayerMetrics:
+    """All metrics of the relay path. `services` are the configured ones."""
+
+    def __init__(self, services: Collection[str], registry: CollectorRegistry = REGISTRY) -> None:
+        self._services = frozenset(services)
+        self._families: dict[str, Any] = {}
+        self._children: dict[tuple[str, ...], Any] = {}
+        for name, (text, labels) in _COUNTERS.items():
+            self._families[name] = Counter(f"ha_relayer_{name}", text, labels, registry=registry)
+        for name, (text, labels, buckets) in _HISTOGRAMS.items():
+            self._families[name] = Histogram(
+                f"ha_relayer_{name}", text, labels, buckets=buckets, registry=registry
+            )
+        for name, (text, labels) in _GAUGES.items():
+            self._families[name] = Gauge(
+                f"ha_relayer_{name}", text, labels, registry=registry, multiprocess_mode="livemostrecent"
+            )
+        for name, (text, labels) in _SHARED_COUNTERS.items():
+            self._families[name] = Counter(name, text, labels, registry=registry)
+
+    def service(self, service_id: str) -> str:
+        """The label of a service id that may come from a sender."""
+        return service_id if service_id in self._services else UNKNOWN
+
+    def transport(self, transport: str) -> str:
+        """The label of a transport that may come from a sender."""
+        if transport in TRANSPORTS:
+            return transport
+        return OTHER if transport else UNKNOWN
+
+    def count(self, name: str, *labels: str, by: float = 1) -> None:
+        """Add to a counter."""
+        self._child(name, labels).inc(by)
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Add an observation to a histogram."""
+        self._child(name, labels).observe(value)
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        self._child(name, labels).set(value)
+
+    def count_cache(self, entity: str, event: str, level: str) -> None:
+        """Hook of the entity caches."""
+        self.count("ha_cache_hits" if event == "hit" else "ha_cache_misses", entity, level)
+
+    def _child(self, name: str, labels: tuple[str, ...]) -> Any:
+        key = (name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            family = self._families[name]
+            child = self._children[key] = family.labels(*labels) if labels else family
+        return child

@@ -1,0 +1,76 @@
+"""What a front-end process meets outside of Redis: the node, the broker, the suppliers' keys, the curve."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from operations.sections import broker_url
+from pocket_chain.keyring import Keyring
+from pocket_chain.node import CometNode
+from pocket_chain.node_errors import NodeUnavailable
+from pocket_chain.queries import ChainQueries
+from pocket_protocol.curve import Curve, load_curve
+from pocket_protocol.signer import PrivateKey
+from pocket_protocol.types import BlockPosition
+from relayer_web.config import RelayerConfig
+from relayer_web.facts import ChainReads
+from relayer_web.publisher import TaskSender
+from relayer_web.task_sender import task_sender
+
+SigningKeys = Mapping[Any, PrivateKey]  # by supplier operator address
+
+log = structlog.get_logger("relayer")
+
+
+@dataclass
+class Outside:
+    """What a runtime meets outside of Redis; tests put their own in place."""
+
+    chain: ChainReads
+    ask_node: Callable[[], BlockPosition]
+    sender: TaskSender
+    signing_keys: Callable[[], SigningKeys]
+    poll_keys: Callable[[], None]
+    curve: Curve
+
+
+def outside_of(config: RelayerConfig) -> Outside:
+    """The configured node, broker, keys and curve. Raises `KeysInvalid`, `NoCurve`."""
+    extensions, node = config.extensions, config.pocket_node
+    table_bytes = extensions.curve_table_memory_mb << 20 if extensions.curve_tables else 0
+    curve = load_curve(extensions.allow_slow_python_crypto, table_bytes)
+    curve.randomize(secrets.token_bytes(32))
+    keyring = Keyring(config.keys, curve) if config.keys.has_source or config.keys.keyring.backend else None
+    nodes = [
+        CometNode(one.rpc_url, node.query_timeout_seconds, node.chain_id)
+        for one in (node, *extensions.fallback_nodes)
+    ]
+    return Outside(
+        chain=ChainQueries.of(node, extensions.fallback_nodes),
+        ask_node=lambda: _first_position(nodes),
+        sender=task_sender(broker_url(config.redis, extensions), extensions.broker_prefix),
+        signing_keys=lambda: keyring.keys if keyring is not None else {},
+        poll_keys=lambda: _poll(keyring),
+        curve=curve,
+    )
+
+
+def _first_position(nodes: list[CometNode]) -> BlockPosition:
+    failure: NodeUnavailable | None = None
+    for node in nodes:
+        try:
+            return node.status().position
+        except NodeUnavailable as error:
+            failure = error
+    raise failure or NodeUnavailable(text="no node is configured")
+
+
+def _poll(keyring: Keyring | None) -> None:
+    change = keyring.poll() if keyring is not None else None
+    if change is not None:
+        log.info("supplier keys changed", added=sorted(change.added), removed=sorted(change.removed))

@@ -1,0 +1,210 @@
+"""One relay, step by step (decisions D1).
+
+    parse ▸ service ▸ store open? ▸ where is the chain? ▸ supplier, size, heights ▸ a healthy backend?
+      ▸ verify (ring signature, session) ▸ reserve the stake ▸ ask the backend
+      ▸ sign ▸ still before the claim window? ▸ append to the stream, acknowledged ▸ answer
+
+A relay that leaves this path anywhere raises a leaf of the error tree. `refusals` has one row for each; the
+reservation, if one was made, is given back on the way out. So nothing that is not answered is charged, and
+nothing is answered that is not either in the stream, below the difficulty, or too late to be claimed.
+
+`check`, `reserved` and `conclude` are the same three steps for every transport; `serve_relay` is plain HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from pocket_protocol.envelope import canonical_header_name
+from pocket_protocol.errors import PocketError
+from relay_store.store_errors import StoreUnavailable
+from relayer_web.admission import Relay
+from relayer_web.backends.contract import BackendRequest, BackendResponse, BackendTimeout, NoBackend
+from relayer_web.inbound import Answer, Inbound
+from relayer_web.metering import Charge
+from relayer_web.mining import Mining
+from relayer_web.position import ChainPosition, HeightUnknown
+from relayer_web.publisher import PublishFailed
+from relayer_web.refusals import BackendStatus, InternalError, refusal_answer, row_of
+from relayer_web.responses import SignedResponse, http_payload, relay_answer
+from relayer_web.verification import ValidationFailed
+
+if TYPE_CHECKING:
+    from relayer_web.runtime import Runtime
+
+FILL_IN_HEADERS = ("content-type", "accept", "user-agent")
+EAGER = "eager"
+
+
+def serve_relay(inbound: Inbound, runtime: Runtime) -> Answer:
+    """Serve one unary HTTP relay. Always answers; never raises."""
+    started = perf_counter()
+    relay: Relay | None = None
+    try:
+        relay = runtime.admission.identify(inbound)
+        simulated = runtime.serve_simulated(relay, inbound)
+        if simulated is not None:
+            return simulated
+        position = check(relay, runtime)
+        with reserved(relay, position, runtime) as charge:
+            asked = perf_counter()
+            backend = ask_backend(relay, inbound, runtime)
+            answered = perf_counter()
+            response = conclude(
+                relay, http_payload(backend, runtime.max_response_bytes), position, charge, runtime
+            )
+        answer = relay_answer(response, inbound, backend.retries, runtime.compression)
+        _count_served(relay, backend, answer, (started, asked, answered), runtime)
+        return answer
+    except PocketError as error:
+        return refuse(error, relay, runtime)
+    except Exception as error:
+        runtime.on_defect(error)
+        return refuse(InternalError(), relay, runtime)
+
+
+def check(relay: Relay, runtime: Runtime) -> ChainPosition:
+    """Everything that must hold before anything is charged or served; returns the position it was judged at."""
+    runtime.store_gate.check()
+    position = runtime.position.current()
+    runtime.admission.admit(relay, position.height)
+    if not runtime.backends.is_ready(relay.service_id, relay.transport):
+        has_pool = runtime.backends.has_pool(relay.service_id, relay.transport)
+        raise NoBackend(configured=has_pool)
+    started = perf_counter()
+    runtime.verifier.verify(relay, position.height)
+    runtime.metrics.observe("validation_latency_seconds", perf_counter() - started, relay.service_id, EAGER)
+    return position
+
+
+@contextmanager
+def reserved(relay: Relay, position: ChainPosition, runtime: Runtime) -> Iterator[Charge]:
+    """Hold the relay's share of the session's budget; whatever does not end in `conclude` gives it back."""
+    started = perf_counter()
+    with runtime.metering.charged(relay, position.height) as charge:
+        took_s = perf_counter() - started
+        runtime.metrics.observe("relay_meter_latency_seconds", took_s, relay.service_id, EAGER)
+        runtime.metrics.count("relay_meter_consumptions", relay.service_id, "within_limit")
+        yield charge
+
+
+def ask_backend(relay: Relay, inbound: Inbound, runtime: Runtime) -> BackendResponse:
+    """Send the inner request on. Raises the backend's errors, and `BackendStatus` for 500 and above."""
+    started = perf_counter()
+    outcome, status = "backend_network_error", "none"
+    try:
+        backend = runtime.backends.call(relay.service_id, relay.transport, backend_request(relay, inbound))
+        outcome = "success" if backend.status < 500 else "backend_5xx"
+        status = str(backend.status)
+    except BackendTimeout:
+        outcome = "backend_timeout"
+        raise
+    finally:
+        took_s = perf_counter() - started
+        runtime.metrics.observe("backend_latency_seconds", took_s, relay.service_id, outcome)
+        runtime.metrics.count("backend_requests", relay.service_id, outcome, status)
+    if backend.status >= 500:
+        raise BackendStatus(status=backend.status)
+    return backend
+
+
+def backend_request(relay: Relay, inbound: Inbound) -> BackendRequest:
+    """The inner request with what the outer one adds (spec/relayer.md §1.4)."""
+    assert relay.inner is not None
+    outer = inbound.headers
+    return BackendRequest(
+        method=relay.inner.method,
+        url=relay.inner.url,
+        headers=[(name, value) for name, values in relay.inner.headers for value in values],
+        body=relay.inner.body,
+        fill_in={canonical_header_name(name): outer[name] for name in FILL_IN_HEADERS if name in outer},
+        overrides={
+            canonical_header_name(name): value for name, value in outer.items() if name.startswith("pocket-")
+        },
+        identity={
+            "Pocket-Supplier": relay.supplier,
+            "Pocket-Service": relay.service_id,
+            "Pocket-Application": relay.header.application_address,
+        },
+    )
+
+
+def conclude(
+    relay: Relay, payload: bytes, checked_at: ChainPosition, charge: Charge, runtime: Runtime
+) -> SignedResponse:
+    """Sign the answer and, unless it comes too late or is below the difficulty, see it into the stream."""
+    response = runtime.signer.sign(relay, payload)
+    mined = runtime.miner.mine(relay, response, checked_at.height, _position_now(checked_at, runtime))
+    if mined.outcome is Mining.MINED:
+        runtime.publisher.publish(relay.supplier, mined.entry)
+    if mined.outcome.charged:
+        charge.keep()
+    _count_mined(relay, mined.outcome, runtime)
+    return response
+
+
+def _position_now(checked_at: ChainPosition, runtime: Runtime) -> ChainPosition:
+    """Where the chain stands now; should that just have been lost, where it stood when the relay came in."""
+    try:
+        return runtime.position.current()
+    except HeightUnknown:
+        return checked_at
+
+
+def refuse(error: PocketError, relay: Relay | None, runtime: Runtime) -> Answer:
+    """Count a relay that ended badly and say why."""
+    metrics = runtime.metrics
+    service = metrics.service(relay.service_id) if relay else metrics.service("")
+    transport = metrics.transport(relay.transport if relay else "")
+    row = row_of(type(error))
+    metrics.count("relays_received", service, transport)
+    if isinstance(error, NoBackend):
+        metrics.count("fast_fails", service)
+        if not error.configured:
+            metrics.count("backend_missing", service, transport)
+    else:
+        metrics.count("relays_rejected", service, transport, row.reason)
+    if isinstance(error, ValidationFailed):
+        metrics.count("validation_failures", service, error.cause_reason)
+    if row.reason == "stake_exhausted":
+        metrics.count("relay_meter_consumptions", service, "over_limit")
+    if isinstance(error, PublishFailed) and relay is not None:
+        metrics.count("relays_lost", service, "unknown" if error.may_exist else "not_sent")
+        metrics.count("ha_transport_redis_publish_errors", relay.supplier, service)
+    if isinstance(error, StoreUnavailable | PublishFailed):
+        runtime.store_gate.close()
+    return refusal_answer(error, relay.service_id if relay else "")
+
+
+def _count_mined(relay: Relay, outcome: Mining, runtime: Runtime) -> None:
+    metrics, service = runtime.metrics, relay.service_id
+    if outcome is Mining.MINED:
+        metrics.count("relays_mined", service)
+        metrics.count("relays_published", service, relay.supplier)
+        metrics.count("ha_transport_redis_published", relay.supplier, service)
+    elif outcome is Mining.BELOW_DIFFICULTY:
+        metrics.count("relays_skipped_difficulty", service)
+    else:
+        metrics.count("relays_after_window", service)
+
+
+def _count_served(
+    relay: Relay,
+    backend: BackendResponse,
+    answer: Answer,
+    moments: tuple[float, float, float],
+    runtime: Runtime,
+) -> None:
+    metrics, service, transport = runtime.metrics, relay.service_id, relay.transport
+    started, asked, answered = moments
+    ended = perf_counter()
+    metrics.count("relays_received", service, transport)
+    metrics.count("relays_served", service, transport, str(backend.status))
+    metrics.observe("relay_latency_seconds", ended - started, service, transport)
+    metrics.observe("relay_pre_backend_seconds", asked - started, service, transport)
+    metrics.observe("relay_post_backend_seconds", ended - answered, service, transport)
+    metrics.observe("request_body_size_bytes", relay.size, service, transport)
+    metrics.observe("response_body_size_bytes", len(answer.body), service, transport)

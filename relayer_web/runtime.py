@@ -1,0 +1,53 @@
+"""Everything the pipeline of one front-end process uses, as one value. Nothing happens at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from relayer_web.admission import Admission, Relay
+from relayer_web.backends.contract import Backends
+from relayer_web.inbound import Answer, Inbound
+from relayer_web.metering import Metering
+from relayer_web.metrics import RelayerMetrics
+from relayer_web.mining import Miner
+from relayer_web.position import PositionSource
+from relayer_web.publisher import RelayPublisher
+from relayer_web.responses import Compression, ResponseSigner
+from relayer_web.store_gate import StoreGate
+from relayer_web.verification import Verifier
+
+DEFAULT_MAX_RESPONSE_BYTES = 200 * 1024 * 1024
+
+log = structlog.get_logger("relayer")
+
+SimulatedHook = Callable[[Relay, Inbound], Answer | None]
+
+
+def no_simulation(relay: Relay, inbound: Inbound) -> Answer | None:
+    """The hook while simulated relays are off: every relay is a real one."""
+    return None
+
+
+@dataclass
+class Runtime:
+    """The parts the pipeline uses, by the names it uses."""
+
+    admission: Admission
+    store_gate: StoreGate
+    position: PositionSource
+    backends: Backends
+    verifier: Verifier
+    metering: Metering
+    signer: ResponseSigner
+    miner: Miner
+    publisher: RelayPublisher
+    metrics: RelayerMetrics
+    compression: Compression = field(default_factory=Compression)
+    max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
+    serve_simulated: SimulatedHook = no_simulation
+    on_defect: Callable[[Exception], None] = lambda error: log.error("relay failed", exc_info=error)
+    start: Callable[[], None] = lambda: None
+    stop: Callable[[], None] = lambda: None

@@ -1,0 +1,284 @@
+"""A front-end process wired from its configuration.
+
+Done in each worker process after the fork: connections, threads and the curve's blinding are never shared.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from pocket_protocol.errors import Unavailable
+from relay_store.block_feed import BlockFeed
+from relay_store.connection import Store, connect
+from relay_store.entity_cache import invalidate_by_message
+from relay_store.group_commit import GroupCommit
+from relay_store.keys import Keys
+from relay_store.meter import RelayMeter
+from relay_store.namespace import Namespace
+from relay_store.registry import SupplierRegistry
+from relay_store.service_factor import ServiceFactors
+from relay_store.subscription import Handler, Subscription
+from relayer_web.admission import Admission, Relay, ServedService
+from relayer_web.backends.contract import Backends
+from relayer_web.config import RelayerConfig
+from relayer_web.facts import ChainFacts
+from relayer_web.metering import Metering
+from relayer_web.metrics import RelayerMetrics
+from relayer_web.mining import Miner
+from relayer_web.outside import Outside, outside_of
+from relayer_web.position import PositionSource
+from relayer_web.publisher import RelayPublisher, TicketFlusher
+from relayer_web.responses import Compression, ResponseSigner
+from relayer_web.runtime import DEFAULT_MAX_RESPONSE_BYTES, Runtime
+from relayer_web.store_gate import StoreGate
+from relayer_web.throttle import FailureThrottle
+from relayer_web.verification import Verifier
+
+COMMIT_CONNECTIONS = 4
+KEY_POLL_S = 2.0
+
+log = structlog.get_logger("relayer")
+
+
+def namespace_of(config: RelayerConfig) -> Namespace:
+    """The key prefixes of the configuration."""
+    words = config.redis.namespace
+    return Namespace(
+        base=words.base_prefix,
+        cache=words.cache_prefix,
+        events=words.events_prefix,
+        streams=words.streams_prefix,
+        miner=words.miner_prefix,
+        supplier=words.supplier_prefix,
+        meter=words.meter_prefix,
+        params=words.params_prefix,
+        consumer_group=words.consumer_group_prefix,
+        own=config.extensions.namespace,
+        meter_keys=config.relay_meter.redis_key_prefix,
+    )
+
+
+def build_runtime(
+    config: RelayerConfig,
+    make_backends: Callable[[RelayerMetrics], Backends],
+    *,
+    outside: Outside | None = None,
+    metrics: RelayerMetrics | None = None,
+) -> Runtime:
+    """Wire one process. Call `start()` on the result before the first relay, `stop()` after the last.
+
+    Raises what `outside_of` raises, and `StoreUnavailable` only for a Cluster none of whose nodes answers.
+    """
+    return _Wiring(config, outside or outside_of(config), metrics or RelayerMetrics(config.services)).runtime(
+        make_backends
+    )
+
+
+class _Wiring:
+    """Builds the parts in the order of their dependencies."""
+
+    def __init__(self, config: RelayerConfig, outside: Outside, metrics: RelayerMetrics) -> None:
+        self.config, self.outside, self.metrics = config, outside, metrics
+        self.keys = Keys(namespace_of(config))
+        extensions, redis = config.extensions, config.redis
+        wait_s = extensions.store_wait_ms / 1000
+        self.store: Store = connect(
+            redis.url, pool_size=redis.pool_size, pool_wait_s=redis.pool_timeout_seconds, timeout_s=wait_s
+        )
+        self.commit_store = connect(
+            redis.url, pool_size=COMMIT_CONNECTIONS, timeout_s=wait_s, connect_timeout_s=wait_s
+        )
+        self.commits = GroupCommit(
+            self.commit_store, wait_s=wait_s, max_batch_commands=extensions.group_commit_commands
+        )
+        self.feed = BlockFeed(self.store.client, height_key=self.keys.height())
+        self.position = PositionSource(
+            self.feed,
+            outside.ask_node,
+            block_time_s=extensions.block_time_seconds,
+            stale_blocks=extensions.height_stale_blocks,
+            on_stale=lambda: metrics.count("stale_heights"),
+        )
+        self.facts = ChainFacts(
+            outside.chain,
+            self.store,
+            self.keys,
+            block_time_s=self.position.block_time_s,
+            count=metrics.count_cache,
+        )
+        self.registry = SupplierRegistry(
+            self.store.client,
+            supplier_key=self.keys.supplier,
+            invalidation_channel=self.keys.invalidation_channel("supplier"),
+            count=metrics.count_cache,
+            count_contaminated=lambda source: metrics.count("ha_cache_supplier_contaminated", source),
+        )
+        self.factors = ServiceFactors(
+            self.store.client, factor_key=self.keys.service_factor, count=metrics.count_cache
+        )
+        self.meter = RelayMeter(
+            self.commits,
+            self.keys,
+            ttl_s=int(config.relay_meter.cache_ttl_s),
+            count_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
+        )
+        self.gate = StoreGate(
+            self.store, limit_ratio=extensions.store_memory_limit_ratio, on_change=self._gate_changed
+        )
+        self.flusher = TicketFlusher(
+            self.store,
+            self.keys,
+            outside.sender,
+            interval_s=extensions.ticket_interval_ms / 1000,
+            on_error=self._ticket_failed,
+        )
+        self.subscription = Subscription(
+            self.store.client,
+            self._handlers(),
+            on_confirmed=self._resubscribed,
+            on_error=lambda channel, error: log.warning(
+                "message not understood", channel=channel, error=str(error)
+            ),
+        )
+        self._undeclared: set[tuple[str, str, str]] = set()
+        self._stopping = threading.Event()
+
+    def runtime(self, make_backends: Callable[[RelayerMetrics], Backends]) -> Runtime:
+        config, metrics, outside = self.config, self.metrics, self.outside
+        extensions, compression = config.extensions, config.response_compression
+        curve = outside.curve
+        return Runtime(
+            admission=Admission(
+                self._services(),
+                self.registry,
+                holds_key=self._holds_key,
+                has_keys=lambda: bool(outside.signing_keys()),
+                on_optimistic=lambda relay: metrics.count(
+                    "relays_served_optimistically", relay.service_id, metrics.transport(relay.transport)
+                ),
+                on_undeclared=self._note_undeclared,
+            ),
+            store_gate=self.gate,
+            position=self.position,
+            backends=make_backends(metrics),
+            verifier=Verifier(
+                self.facts,
+                curve,
+                self._holds_key,
+                FailureThrottle(),
+                strict_signatures=extensions.strict_signatures,
+                max_ring_size=extensions.max_ring_size,
+                refuse_placeholder_rings=extensions.refuse_placeholder_rings,
+            ),
+            metering=Metering(
+                self.facts,
+                self.meter,
+                self.factors,
+                enabled=config.relay_meter.enabled,
+                fails_open=config.relay_meter.fail_behavior == "open",
+                on_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
+            ),
+            signer=ResponseSigner(curve, lambda supplier: outside.signing_keys().get(supplier)),
+            miner=Miner(self.facts, margin_blocks=extensions.mining_margin_blocks),
+            publisher=RelayPublisher(
+                self.commits,
+                self.keys,
+                self.flusher.mark,
+                on_repeat=lambda: metrics.count("publish_repeats"),
+            ),
+            metrics=metrics,
+            compression=Compression(compression.enabled, compression.min_size_bytes),
+            max_response_bytes=config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
+            start=self.start,
+            stop=self.stop,
+        )
+
+    def start(self) -> None:
+        """Read the height, subscribe, and start the threads. Does not wait for a store that is away."""
+        self.feed.read()
+        self.subscription.start(wait_s=1.0)
+        self.gate.start()
+        self.flusher.start()
+        threading.Thread(target=self._poll_keys, name="key-poll", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the threads and close the connections."""
+        self._stopping.set()
+        self.flusher.stop()
+        self.gate.stop()
+        self.subscription.stop()
+        self.store.close()
+        self.commit_store.close()
+
+    def _services(self) -> dict[str, ServedService]:
+        config = self.config
+        return {
+            service_id: ServedService(service_id, service.default_backend, config.max_body_bytes(service_id))
+            for service_id, service in config.services.items()
+        }
+
+    def _holds_key(self, supplier: str) -> bool:
+        return supplier in self.outside.signing_keys()
+
+    def _handlers(self) -> dict[str, Handler]:
+        keys, facts = self.keys, self.facts
+
+        def keyed(cache: Any, field_name: str) -> Handler:
+            return lambda payload: invalidate_by_message(payload, field_name, cache.invalidate, cache.clear)
+
+        def params_at(payload: bytes) -> None:
+            facts.shared_params_at.invalidate(int(payload))
+
+        return {
+            keys.blocks_channel(): self.feed.hear,
+            keys.invalidation_channel("application"): keyed(facts.applications, "address"),
+            keys.invalidation_channel("account"): keyed(facts.accounts, "address"),
+            keys.invalidation_channel("service"): keyed(facts.services, "service_id"),
+            keys.invalidation_channel("supplier"): lambda payload: invalidate_by_message(
+                payload, "operator_address", self.registry.forget, self.registry.forget_all
+            ),
+            keys.invalidation_channel("shared_params"): lambda payload: facts.shared_params.clear(),
+            keys.invalidation_channel("service_factor"): self.factors.hear,
+            keys.params_channel(): params_at,
+            keys.meter_cleanup_channel(): self.meter.hear_cleanup,
+        }
+
+    def _resubscribed(self) -> None:
+        """Messages may have been missed: read the height again, and look up again what messages would have changed."""
+        self.feed.read()
+        self.registry.forget_all()
+        self.factors.forget_all()
+        for cache in (self.facts.applications, self.facts.services, self.facts.shared_params):
+            cache.clear()
+
+    def _gate_changed(self, closed: Unavailable | None) -> None:
+        self.metrics.set("admission_open", 0 if closed else 1)
+        if closed is None:
+            log.info("admission open")
+        else:
+            log.error("admission closed", reason=closed.reason, detail=str(closed))
+
+    def _ticket_failed(self, error: Exception) -> None:
+        self.metrics.count("ticket_errors")
+        log.warning("accumulation could not be announced", error=type(error).__name__)
+
+    def _note_undeclared(self, relay: Relay) -> None:
+        transport = self.metrics.transport(relay.transport)
+        self.metrics.count("undeclared_transport_served", relay.service_id, transport)
+        seen = (relay.supplier, relay.service_id, transport)
+        if seen not in self._undeclared:
+            self._undeclared.add(seen)
+            log.warning(
+                "transport is not in the supplier's stake",
+                supplier=relay.supplier,
+                service_id=relay.service_id,
+                transport=transport,
+            )
+
+    def _poll_keys(self) -> None:
+        while not self._stopping.wait(KEY_POLL_S):
+            self.outside.poll_keys()
