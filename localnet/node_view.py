@@ -7,9 +7,9 @@ import threading
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from localnet.blocks import Block
 from localnet.chain import LocalChain, NoSuchHeight
 from localnet.context import Context
-from localnet.blocks import Block
 from pocket_protocol.errors import Malformed, Refused
 
 

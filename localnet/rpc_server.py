@@ -4,55 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 from localnet.http_server import HttpServer, Request, Response, Takeover
-from localnet.node_view import NodeView, Refusing
-from localnet.rpc_methods import METHODS, BadParams, RpcFailed
+from localnet.node_view import NodeView
+from localnet.rpc_calls import NO_ID, answer_document, call, failure
+from localnet.rpc_methods import METHODS
 from localnet.rpc_websocket import Subscriptions
 
-_GET_ID = -1
 _CACHED = frozenset({"block", "header", "block_results", "validators", "tx", "abci_info"})
-
-
-def failure(call_id: Any, code: int, message: str, data: str = "") -> dict[str, Any]:
-    error: dict[str, Any] = {"code": code, "message": message}
-    if data:
-        error["data"] = data
-    return {"jsonrpc": "2.0", "id": call_id, "error": error}
-
-
-def call(view: NodeView, call_id: Any, method: str, params: Any) -> dict[str, Any]:
-    """Return the JSON-RPC answer to one call."""
-    known = METHODS.get(method)
-    if known is None:
-        return failure(call_id, -32601, "Method not found")
-    function, names = known
-    if isinstance(params, list):
-        params = dict(zip(names, params, strict=False))
-    if not isinstance(params, Mapping):
-        return failure(call_id, -32602, "Invalid params", "error converting json params to arguments")
-    try:
-        view.admit(method)
-        return {"jsonrpc": "2.0", "id": call_id, "result": function(view, params)}
-    except BadParams as error:
-        return failure(call_id, -32602, "Invalid params", str(error))
-    except (RpcFailed, Refusing) as error:
-        return failure(call_id, -32603, "Internal error", str(error))
-
-
-def answer_document(view: NodeView, document: Any) -> Any:
-    """Return the answer to a decoded request or batch; None for notifications, which get none."""
-    if isinstance(document, list):
-        answers = [answer_document(view, entry) for entry in document]
-        return [answer for answer in answers if answer is not None] or None
-    if not isinstance(document, dict) or not isinstance(document.get("method"), str):
-        return failure(_GET_ID, -32600, "Invalid Request", "error unmarshalling request")
-    if "id" not in document:
-        return None
-    return call(view, document["id"], document["method"], document.get("params") or {})
 
 
 def _headers(cached: bool) -> list[tuple[str, str]]:
@@ -86,7 +47,7 @@ class RpcServer:
         try:
             document = json.loads(request.body)
         except ValueError as error:
-            broken = failure(_GET_ID, -32700, "Parse error. Invalid JSON", str(error))
+            broken = failure(NO_ID, -32700, "Parse error. Invalid JSON", str(error))
             return Response(500, json.dumps(broken).encode(), headers=_headers(False))
         answer = answer_document(self.view, document)
         if answer is None:
@@ -104,7 +65,7 @@ class RpcServer:
         if method not in METHODS:
             return Response(404, b"404 page not found\n", "text/plain; charset=utf-8")
         params = dict(parse_qsl(request.query))
-        answer = call(self.view, _GET_ID, method, params)
+        answer = call(self.view, NO_ID, method, params)
         cached = method in _CACHED and (bool(params) or method == "abci_info")
         return Response(500 if "error" in answer else 200, _encode(answer), headers=_headers(cached))
 

@@ -14,12 +14,12 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as UpgradeRequest
 from websockets.server import ServerProtocol
 
-from localnet import rpc_server
 from localnet.blocks import CONSENSUS_PARAMS, Block
 from localnet.event_query import Condition, matches, parse_query
 from localnet.events import by_composite_key
 from localnet.http_server import Request, Takeover
 from localnet.node_view import NodeView
+from localnet.rpc_calls import NO_ID, answer_document, failure
 from pocket_protocol.errors import PocketError
 from pocket_protocol.tx import tx_hash
 
@@ -137,14 +137,14 @@ class _Client:
         try:
             document = json.loads(message)
         except ValueError as error:
-            self.send(rpc_server.failure(-1, -32700, "Parse error. Invalid JSON", str(error)))
+            self.send(failure(NO_ID, -32700, "Parse error. Invalid JSON", str(error)))
             return
         if not isinstance(document, dict):
-            self.send(rpc_server.failure(-1, -32600, "Invalid Request"))
+            self.send(failure(NO_ID, -32600, "Invalid Request"))
             return
         answer = self._subscription(document)
         if answer is None:
-            answer = rpc_server.answer_document(self.view, document)
+            answer = answer_document(self.view, document)
         if answer is not None:
             self.send(answer)
 
@@ -162,17 +162,13 @@ class _Client:
         text = str(query)
         if method == "unsubscribe":
             found = self.subscribed.pop(text, None)
-            return (
-                done
-                if found
-                else rpc_server.failure(call_id, -32603, "Internal error", "subscription not found")
-            )
+            return done if found else failure(call_id, -32603, "Internal error", "subscription not found")
         if text in self.subscribed:
-            return rpc_server.failure(call_id, -32603, "Internal error", "already subscribed")
+            return failure(call_id, -32603, "Internal error", "already subscribed")
         try:
             conditions = parse_query(text)
         except PocketError as error:
-            return rpc_server.failure(call_id, -32603, "Internal error", str(error))
+            return failure(call_id, -32603, "Internal error", str(error))
         self.subscribed[text] = (call_id, conditions)
         return done
 

@@ -1,0 +1,1 @@
+"""The backend that answers relays in demos and tests (spec/relayer.md §9)."""
