@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
         "relay_cli.conformance.command:conformance",
         "Check this implementation against recorded vectors.",
     ),
+    "relay": LazyCommand("relay_cli.relay.command:relay", "Send signed relays as a gateway, or a load test."),
     "version": LazyCommand("relay_cli.main:version", "Print the version and what it runs on."),
 }
 

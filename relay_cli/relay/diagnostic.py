@@ -1,0 +1,132 @@
+"""One relay, step by step, and what it shows (spec/relayer.md §8.3)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from pocket_protocol.errors import PocketError
+from relay_cli.relay.client import InnerRequest, RelayClient
+from relay_cli.relay.http_connection import RelayerConnection
+from relay_cli.relay.load_test import ChooseSupplier
+from relay_cli.relay.outcome import AnswerInvalid, BackendError, RelayOutcome, check_service_answer
+from relay_cli.relay.relay_session import RelaySession
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """How far the relay came. `outcome` is there once a verified answer came back."""
+
+    application: str
+    service_id: str
+    session: RelaySession | None = None
+    supplier: str = ""
+    outcome: RelayOutcome | None = None
+    failure: PocketError | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "success": self.ok,
+            "application": self.application,
+            "service_id": self.service_id,
+            "session_id": self.session.header.session_id if self.session else None,
+            "supplier": self.supplier or None,
+            "error": str(self.failure) if self.failure else None,
+            "reason": self.failure.reason if self.failure else None,
+        }
+        if self.outcome:
+            times, response = self.outcome.times, self.outcome.response
+            document["times_ms"] = {
+                "build": round(1000 * times.build_s, 3),
+                "network": round(1000 * times.network_s, 3),
+                "verify": round(1000 * times.verify_s, 3),
+                "total": round(1000 * times.total_s, 3),
+            }
+            document["response"] = {
+                "size_bytes": self.outcome.size_bytes,
+                "status": response.status_code,
+                "headers": {name: list(values) for name, values in response.headers},
+                **_body_json(response.body),
+            }
+        return document
+
+    def lines(self) -> list[str]:
+        """Return the report as text."""
+        lines = ["", "=== Relay Request Diagnostic ===", f"App Address: {self.application}"]
+        lines += [f"Service ID: {self.service_id}"]
+        lines += [f"Session ID: {self.session.header.session_id}"] if self.session else []
+        lines += [f"Supplier: {self.supplier}"] if self.supplier else []
+        if self.outcome:
+            lines += [*_time_lines(self.outcome)]
+        lines += ["", "=== Response ===", f"Status: {'✅ SUCCESS' if self.ok else '❌ FAILED'}"]
+        if self.outcome:
+            wrong = isinstance(self.failure, BackendError)
+            lines += ["Signature: ✅ VALID", f"Error Check: {'❌ ERROR' if wrong else '✅ NO ERRORS'}"]
+            lines += [f"Response Size: {self.outcome.size_bytes} bytes"]
+        elif isinstance(self.failure, AnswerInvalid):
+            lines += ["Signature: ❌ INVALID"]
+        lines += [f"Error: {self.failure}"] if self.failure else []
+        return [*lines, *(_payload_lines(self.outcome) if self.outcome else []), ""]
+
+
+def diagnose(
+    client: RelayClient,
+    connection: RelayerConnection,
+    request: InnerRequest,
+    choose_supplier: ChooseSupplier,
+    height: int,
+) -> Diagnosis:
+    """Send one relay in the session at `height`; every failure of it is in the diagnosis."""
+    diagnosis = Diagnosis(client.source.application, client.source.service_id)
+    try:
+        diagnosis.session = client.source.at(height)
+        diagnosis.supplier = choose_supplier(diagnosis.session, 0)
+        if diagnosis.supplier not in diagnosis.session.suppliers:
+            diagnosis.notes.append(f"supplier {diagnosis.supplier} is not in this session")
+        relay = client.sign(diagnosis.session, diagnosis.supplier, request)
+        diagnosis.outcome = client.send(connection, relay, request.transport)
+        check_service_answer(diagnosis.outcome.response)
+    except PocketError as error:
+        diagnosis.failure = error
+    return diagnosis
+
+
+def _time_lines(outcome: RelayOutcome) -> list[str]:
+    times = outcome.times
+    rows = (
+        ("Build", times.build_s),
+        ("Network", times.network_s),
+        ("Verify", times.verify_s),
+        ("Total", times.total_s),
+    )
+    return ["", "=== Timings ===", *(f"{name} Time: {1000 * seconds:.3f}ms" for name, seconds in rows)]
+
+
+def _payload_lines(outcome: RelayOutcome) -> list[str]:
+    response = outcome.response
+    lines = ["", "=== Response Payload ===", f"HTTP {response.status_code}"]
+    lines += [f"{name}: {value}" for name, values in response.headers for value in values]
+    shown = _body_json(response.body)
+    if "json" in shown:
+        body = json.dumps(shown["json"], indent=2, ensure_ascii=False)
+    else:
+        body = shown.get("text", f"{len(response.body)} bytes, not text")
+    return [*lines, "", body]
+
+
+def _body_json(body: bytes) -> dict[str, Any]:
+    try:
+        return {"json": json.loads(body)}
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}
