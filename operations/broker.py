@@ -1,0 +1,56 @@
+"""The broker as Celery's library names it (spec/miner.md §6.5 for our URL forms).
+
+Every process that sends or takes tasks uses these settings, so that all of them meet at the same queues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from operations.sections import RedisSection, SharedExtensions, broker_url
+
+SENTINEL_PORT = 26379
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker URL for kombu and the transport options that belong to it. The URL may hold a password."""
+
+    url: str = field(repr=False)
+    options: dict[str, Any]
+
+
+def broker_of(redis: RedisSection, extensions: SharedExtensions) -> Broker:
+    """Return the broker of a configuration: the configured one, else the data store's next database."""
+    url = broker_url(redis, extensions)
+    options: dict[str, Any] = {"global_keyprefix": extensions.broker_prefix}
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return Broker(
+            urlunsplit(parts._replace(scheme="redis+socket")).replace("db=", "virtual_host="), options
+        )
+    if parts.scheme.endswith("-sentinel"):
+        return _sentinel(url, options)
+    return Broker(url, options)
+
+
+def _sentinel(url: str, options: dict[str, Any]) -> Broker:
+    """Turn redis-sentinel://[user:pass@]h1,h2/master?db=n into kombu's list of sentinel URLs."""
+    parts = urlsplit(url)
+    access, _, hosts = parts.netloc.rpartition("@")
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    database = query.get("db", "0")
+    prefix = f"{access}@" if access else ""
+    urls = [
+        f"sentinel://{prefix}{host if ':' in host else f'{host}:{SENTINEL_PORT}'}/{database}"
+        for host in hosts.split(",")
+    ]
+    options["master_name"] = parts.path.strip("/")
+    sentinel = {
+        name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query
+    }
+    if sentinel:
+        options["sentinel_kwargs"] = sentinel
+    return Broker(";".join(urls), options)
