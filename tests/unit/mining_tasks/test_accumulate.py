@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mining_tasks.accumulate import Accumulation, Limits, Outcome, accumulate, reclaim
+from mining_tasks.batch import Batch
 from mining_tasks.judgement import Fate
 from mining_tasks.local_lock import supplier_lock
 from mining_tasks.session_facts import SessionFacts
@@ -18,8 +19,10 @@ from pocket_protocol.errors import Unavailable
 from pocket_protocol.pb.pocket.service_pb2 import Relay
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 from pocket_protocol.relay import relay_hash
+from pocket_protocol.types import Height
 from relay_store.connection import Store, connect
 from relay_store.dead import KILLS_WORKER, dead_letters
+from relay_store.fence import Fence
 from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves, Seal
 from relay_store.relay_stream import DEAD_AFTER, stream_length
@@ -355,6 +358,30 @@ def test_a_session_sealed_in_between_gets_no_leaf(store: Store, node: Accumulati
 
     outcome = accumulate(SUPPLIER, replace(node, lookup=SealsLate(KnownSessions.of(1).sessions)))
     assert outcome.fates == {Fate.LATE: 1}
+    assert_exact(store, 1, range(3))
+
+
+@pytest.mark.parametrize("key", ["seal", "session"])
+def test_a_seal_or_state_that_changes_before_the_transaction_stops_it(
+    store: Store, node: Accumulation, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    publish_relays(store, 1, range(3))
+    accumulate(SUPPLIER, node)
+    publish_relays(store, 1, [7])
+    compare, changes = Batch.compare, [1]
+
+    def compare_and_change(self: Batch, fence: Fence, height: Height) -> None:
+        compare(self, fence, height)
+        if key == "seal" and changes:
+            store.client.set(leaves_of(store, 1).seal_key, Seal(216, 3).to_bytes())
+        elif changes:
+            session_key = KEYS.session(SUPPLIER, header_of(1).session_id)
+            store.client.hset(session_key, "state", "claim_window_closed")
+        changes.clear()
+
+    monkeypatch.setattr(Batch, "compare", compare_and_change)
+    outcome = accumulate(SUPPLIER, node)
+    assert (outcome.retried, outcome.fates) == (1, {Fate.LATE: 1})
     assert_exact(store, 1, range(3))
 
 

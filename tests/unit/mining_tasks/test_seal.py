@@ -179,6 +179,20 @@ def test_not_the_owner_does_not_seal(store: Store, node: Accumulation, leaves: L
     assert leaves.read_sealed() == (None, None)
 
 
+def test_of_two_that_seal_at_once_the_first_counts(
+    store: Store, node: Accumulation, leaves: Leaves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _accumulated(store, node)
+    read_index = Leaves.read_index
+
+    def overtaken(self: Leaves, length: int) -> bytes:
+        store.client.set(leaves.seal_key, Seal(216, 3).to_bytes(), nx=True)
+        return read_index(self, length)
+
+    monkeypatch.setattr(Leaves, "read_index", overtaken)
+    assert seal_session(SUPPLIER, SID, node).root.count == 3
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "doubled", "half a record"])
 def test_a_damaged_index_is_rebuilt_before_the_seal(
     store: Store, node: Accumulation, leaves: Leaves, damage: str

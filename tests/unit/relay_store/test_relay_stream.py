@@ -76,6 +76,15 @@ def test_what_was_read_and_not_settled_comes_first_and_counted(store: Store, fen
     assert _drain(fence, stream) == [b"a", b"b", b"c", b"d"]
 
 
+def test_after_a_forgotten_batch_it_comes_before_newer_entries(store: Store, fence: Fence) -> None:
+    stream = RelayStream(KEYS, S)
+    _add(store, "a", "b")
+    assert len(stream.read(fence, 2)) == 2
+    _add(store, "c")
+    stream.read_again()
+    assert [entry.body for entry in stream.read(fence, 2)] == [b"a", b"b"]
+
+
 def test_all_pages_of_pending_entries_come_before_new_ones(store: Store, fence: Fence) -> None:
     _add(store, *"abcdefg")
     RelayStream(KEYS, S).read(fence, 7)
