@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from pocket_protocol.errors import Malformed, PocketError, Refused, Unavailable
+from pocket_protocol.errors import Malformed, Refused
 from relay_store.entity_cache import EntityCache, Lifetimes, no_count
 from relay_store.store_errors import store_errors
 
@@ -25,13 +25,6 @@ class UnreadableFactor(Malformed):
 class _NoFactor(Refused):
     reason = "no_service_factor"
     summary = "no service factor is set"
-
-
-class FactorUnavailable(Unavailable):
-    """The factors cannot be read now."""
-
-    reason = "service_factor_unavailable"
-    summary = "the service factor cannot be read"
 
 
 def encode_factor(factor: float, updated_at_s: int) -> bytes:
@@ -75,7 +68,7 @@ class ServiceFactors:
         )
 
     def factor(self, service_id: str) -> float | None:
-        """The service's own factor, else the default, else None. Raises `FactorUnavailable`."""
+        """The service's own factor, else the default, else None. Raises `StoreUnavailable`."""
         for key in (service_id, ""):
             try:
                 return self._cache.get(key)
@@ -107,11 +100,8 @@ class ServiceFactors:
         self._client.set(self._factor_key(service_id), encode_factor(factor, updated_at_s), ex=self._ttl_s)
 
     def _read(self, service_id: str) -> float:
-        try:
-            with store_errors():
-                document = self._client.get(self._factor_key(service_id))
-        except PocketError as error:
-            raise FactorUnavailable(service_id=service_id) from error
+        with store_errors():
+            document = self._client.get(self._factor_key(service_id))
         if document is None:
             raise _NoFactor(service_id=service_id)
         try:

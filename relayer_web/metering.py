@@ -15,7 +15,7 @@ from pocket_protocol.recently_used import RecentlyUsed
 from pocket_protocol.shared_params import SharedParams
 from relay_store.meter import Allowance, RelayMeter, Reservation
 from relay_store.service_factor import ServiceFactors
-from relay_store.store_errors import StoreRefused
+from relay_store.store_errors import StoreRefused, StoreUnavailable
 from relayer_web.admission import Relay
 from relayer_web.facts import ChainFacts
 
@@ -103,6 +103,8 @@ class Metering:
             cost_upokt = self.cost_upokt(relay.service_id, relay.header.session_start_block_height)
             operation = "get session meter"
             allowance = self.allowance(relay, current_height)
+        except StoreUnavailable:
+            raise  # such a relay could not be mined either: admission closes (decisions D5)
         except PocketError as error:
             self._on_error(operation)
             return self._without_price(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from relay_store.block_feed import BlockFeed
 from relayer_web.admission import Admission, Relay
 from relayer_web.backends.contract import Backends
 from relayer_web.inbound import Answer, Inbound
@@ -45,6 +46,7 @@ class Runtime:
     miner: Miner
     publisher: RelayPublisher
     metrics: RelayerMetrics
+    feed: BlockFeed
     compression: Compression = field(default_factory=Compression)
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
     serve_simulated: SimulatedHook = no_simulation

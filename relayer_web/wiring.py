@@ -191,6 +191,7 @@ class _Wiring:
                 on_repeat=lambda: metrics.count("publish_repeats"),
             ),
             metrics=metrics,
+            feed=self.feed,
             compression=Compression(compression.enabled, compression.min_size_bytes),
             max_response_bytes=config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
             start=self.start,

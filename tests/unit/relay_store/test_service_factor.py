@@ -6,7 +6,8 @@ import pytest
 
 from relay_store.connection import Store, connect
 from relay_store.keys import Keys
-from relay_store.service_factor import FactorUnavailable, ServiceFactors, encode_factor
+from relay_store.service_factor import ServiceFactors, encode_factor
+from relay_store.store_errors import StoreUnavailable
 
 KEYS = Keys()
 
@@ -54,5 +55,5 @@ def test_invalidation(store: Store, payload: bytes, seen: float) -> None:
 
 def test_a_store_that_is_away_is_said_so() -> None:
     away = connect("redis://127.0.0.1:1", timeout_s=0.2, connect_timeout_s=0.2)
-    with pytest.raises(FactorUnavailable):
+    with pytest.raises(StoreUnavailable):
         factors(away).factor("anvil")
