@@ -26,9 +26,11 @@ class Fixture:
     block_times_ns: dict[int, int] = field(default_factory=dict)  # height -> nanoseconds since the epoch
     # (application address, service id, session start height) -> session id
     session_ids: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    proof_paths: dict[str, bytes] = field(default_factory=dict)  # session id -> 32 bytes
 
     def update(self, content: dict[str, Any]) -> None:
-        """Take `blocks` ([{height, hash, time_ns}]) and `sessions` ([{application, service, start, session_id}]).
+        """Take `blocks` ([{height, hash, time_ns}]) and `sessions` ([{application, service, start, session_id,
+        proof_path}]); hashes and paths are hex. A proof path stands in for a seed block whose hash is not known.
 
         Raises `FixtureInvalid` and then changes nothing.
         """
@@ -41,6 +43,11 @@ class Fixture:
                 (str(s["application"]), str(s["service"]), int(s["start"])): str(s["session_id"])
                 for s in content.get("sessions", [])
             }
+            paths = {
+                str(s["session_id"]): bytes.fromhex(s["proof_path"])
+                for s in content.get("sessions", [])
+                if s.get("proof_path")
+            }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FixtureInvalid(f"fixture cannot be used: {error!r}") from error
         if any(block_hash and len(block_hash) != 32 for _, block_hash, _ in blocks):
@@ -48,6 +55,7 @@ class Fixture:
         self.block_hashes |= {height: block_hash for height, block_hash, _ in blocks if block_hash}
         self.block_times_ns |= {height: int(time) for height, _, time in blocks if time is not None}
         self.session_ids |= sessions
+        self.proof_paths |= paths
 
     @classmethod
     def load(cls, path: Path) -> Fixture:

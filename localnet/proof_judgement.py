@@ -10,7 +10,7 @@ from localnet.state import ACCOUNT, APPLICATION, CLAIM, PROOF
 from pocket_protocol import ring
 from pocket_protocol.closest_proof import BadClosestProof, proof_path, verify_strict
 from pocket_protocol.errors import PocketError, Refused
-from pocket_protocol.pb.pocket import proof_pb2, service_pb2
+from pocket_protocol.pb.pocket import proof_pb2, service_pb2, session_pb2
 from pocket_protocol.relay import signable_request, signable_response
 from pocket_protocol.ring_members import expected_addresses, expected_keys
 from pocket_protocol.session import session_end
@@ -55,6 +55,15 @@ def _check_ring(context: Context, request: service_pb2.RelayRequest) -> None:
         raise ProofInvalid(f"{error.detail or error.summary}: invalid relay request signature") from error
 
 
+def _expected_path(context: Context, header: session_pb2.SessionHeader) -> bytes:
+    injected = context.chain.fixture.proof_paths.get(header.session_id)
+    if injected:
+        return injected
+    end = header.session_end_block_height
+    seed = context.chain.block_hash(Windows.of(context.shared_at(end), end).proof_seed)
+    return proof_path(BlockHash(seed), SessionId(header.session_id))
+
+
 def _judge(context: Context, proof: proof_pb2.Proof, claim: proof_pb2.Claim) -> None:
     """Raise `ProofInvalid` unless the proof proves the claim."""
     supplier = proof.supplier_operator_address
@@ -74,9 +83,7 @@ def _judge(context: Context, proof: proof_pb2.Proof, claim: proof_pb2.Claim) -> 
     ):
         text = "invalid relay response signature"
         raise ProofInvalid(errors.PROOF_INVALID_RELAY_RESPONSE.wrap(text))
-    end = proof.session_header.session_end_block_height
-    seed = context.chain.block_hash(Windows.of(context.shared_at(end), end).proof_seed)
-    expected = proof_path(BlockHash(seed), SessionId(proof.session_header.session_id))
+    expected = _expected_path(context, proof.session_header)
     if closest.path != expected:
         text = (
             f"the path of the proof provided ({closest.path.hex()}) does not match "

@@ -144,5 +144,7 @@ def submit_proof(context: Context, message: proof_pb2.MsgSubmitProof) -> proof_p
     )
     context.state.put(PROOF, key, proof)
     event_type = proof_pb2.EventProofUpdated if known else proof_pb2.EventProofSubmitted
-    context.emit(typed(event_type(**event_fields(claim, value))))
+    # A proof counts as pending until the end of the block, also one that replaces an invalid one.
+    fields = event_fields(claim, value) | {"claim_proof_status_int": proof_pb2.PENDING_VALIDATION}
+    context.emit(typed(event_type(**fields)))
     return proof_pb2.MsgSubmitProofResponse()

@@ -1,0 +1,118 @@
+"""The recorded miners' claim and proof transactions (spec/live.md §2, §5), put through the local chain again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from localnet.chain import LocalChain
+from localnet.fixture import Fixture
+from localnet.mining_difficulty import set_difficulty
+from pocket_protocol.closest_proof import ClosestProof
+from pocket_protocol.difficulty import BASE_TARGET
+from pocket_protocol.pb.pocket.proof_pb2 import MsgSubmitProof
+from pocket_protocol.tx import decode_transaction
+from tests.unit.localnet.recordings import in_order, recorded_chain, replay_chain, same_result, shown
+
+RECORDED = recorded_chain()
+
+
+def transactions(run: str, first: int, last: int) -> list[dict[str, Any]]:
+    return [tx for tx in RECORDED["runs"][run]["txs"] if first <= int(tx["height"]) <= last]
+
+
+def block_events(run: str, height: int) -> list[dict[str, Any]]:
+    return next(b["events"] for b in RECORDED["runs"][run]["events"] if int(b["height"]) == height)
+
+
+def fixture_for(txs: list[dict[str, Any]]) -> Fixture:
+    """Session ids from the messages; proof paths from the proofs, where the seed block's hash was not recorded."""
+    fixture = Fixture(
+        block_hashes={int(h): bytes.fromhex(known) for h, known in RECORDED["block_hashes"].items()}
+    )
+    for tx in txs:
+        for message in decode_transaction(bytes.fromhex(tx["tx_hex"])).messages:
+            header = message.session_header  # type: ignore[attr-defined]
+            key = (header.application_address, header.service_id, header.session_start_block_height)
+            fixture.session_ids[key] = header.session_id
+            if isinstance(message, MsgSubmitProof) and header.session_end_block_height != 700:
+                fixture.proof_paths[header.session_id] = ClosestProof.from_bytes(message.proof).path
+    return fixture
+
+
+def replay(run: str, first: int, last: int) -> LocalChain:
+    """Put the transactions of blocks `first` to `last` into the same blocks."""
+    txs = transactions(run, first, last)
+    early = min(decode_transaction(bytes.fromhex(tx["tx_hex"])).timeout_timestamp_ns or 0 for tx in txs)
+    chain = replay_chain(fixture_for(txs), first - 1, early - 10**9)
+    set_first_difficulties(chain, run, first, last + 10)
+    for tx in txs:
+        if int(tx["height"]) - 1 > chain.height:
+            chain.step(int(tx["height"]) - 1 - chain.height)
+        result = chain.broadcast(bytes.fromhex(tx["tx_hex"]))
+        assert result.code == 0, result.log
+    chain.step()
+    return chain
+
+
+def set_first_difficulties(chain: LocalChain, run: str, first: int, last: int) -> None:
+    """Give each service the moving average it had before the run's first settlement."""
+    averages: dict[str, int] = {}
+    for block in RECORDED["runs"][run]["events"]:
+        if not first <= int(block["height"]) <= last:
+            continue
+        for event in block["events"]:
+            values = {a["key"]: a["value"].strip('"') for a in event["attributes"]}
+            if event["type"].endswith("EventRelayMiningDifficultyUpdated"):
+                averages.setdefault(values["service_id"], int(values["prev_num_relays_ema"]))
+    for service_id, average in averages.items():
+        chain.change(lambda c, s=service_id, a=average: set_difficulty(c, s, BASE_TARGET, a, 1))
+
+
+def compare(chain: LocalChain, run: str, first: int, last: int) -> None:
+    for tx in transactions(run, first, last):
+        found = chain.find_transaction(tx["hash"])
+        assert found is not None
+        block, index = found
+        same_result(block.results[index].to_json(), tx["result"])
+        assert block.height == int(tx["height"])
+    for block in RECORDED["runs"][run]["events"]:
+        if first <= int(block["height"]) <= chain.height:
+            assert in_order(shown(chain.block(int(block["height"])).events)) == in_order(block["events"])
+
+
+@pytest.mark.parametrize(
+    ("run", "first", "last", "settlement"),
+    [("670-725", 703, 707, 710), ("670-725", 673, 677, 680), ("810-845", 833, 839, 840)],
+    ids=["with the real seed block", "with injected paths", "with a forged relay"],
+)
+def test_recorded_sessions(run: str, first: int, last: int, settlement: int) -> None:
+    """Codes, logs and every event attribute of each transaction, of the judgements and of the settlement."""
+    chain = replay(run, first, last)
+    chain.step(settlement - chain.height)
+    compare(chain, run, first, last)
+
+
+def test_the_forged_relay_is_judged_invalid_twice_and_slashed() -> None:
+    chain = replay("810-845", 833, 839)
+    chain.step(840 - chain.height)
+    statuses = [
+        event.value("failure_reason")
+        for height in (837, 839)
+        for event in chain.block(height).events
+        if event.value("claim_proof_status_int") == "2"
+    ]
+    assert statuses == ['"invalid relay request signature or bytes: invalid relay request signature"'] * 2
+    slashed = [e for e in chain.block(840).events if e.type.endswith("EventSupplierSlashed")]
+    assert [e.value("supplier_stake_after_slash") for e in slashed] == ['"99750000upokt"']
+
+
+def test_a_replayed_transaction_is_known_and_a_stale_one_timed_out() -> None:
+    """spec/live.md §3: the same proof again, after its block and after its timeout."""
+    chain = replay("670-725", 703, 707)
+    tx_bytes = bytes.fromhex(transactions("670-725", 707, 707)[0]["tx_hex"])
+    assert chain.broadcast(tx_bytes).code == 19
+    chain.now_ns = lambda: 2 * 10**18
+    chain.step()
+    assert chain.simulate(tx_bytes).code == 42
