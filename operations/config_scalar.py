@@ -25,6 +25,8 @@ def kind_name(node: Node) -> str:
         return "a map"
     if isinstance(node, SequenceNode):
         return "a list"
+    if not isinstance(node, ScalarNode):
+        return "something else"
     return {"null": "nothing", "int": "a number", "float": "a number", "bool": "true or false"}.get(
         yaml_tree.scalar_kind(node), "a text"
     )

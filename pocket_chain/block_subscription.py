@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -26,6 +27,7 @@ class BlockSubscription:
         """Connect to `rpc_url`/websocket and subscribe. Raises NodeUnavailable."""
         self.shown_url = redacted(rpc_url)
         self._timeout_s = timeout_s
+        self._open = contextlib.ExitStack()
         self._connection = self._connect(rpc_url)
         try:
             self._subscribe()
@@ -54,7 +56,7 @@ class BlockSubscription:
         except OSError:
             pass
         try:
-            self._connection.close()
+            self._open.close()
         except (WebSocketException, OSError):
             pass
 
@@ -68,7 +70,7 @@ class BlockSubscription:
             credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = "Basic " + base64.b64encode(credentials.encode()).decode()
         try:
-            return connect(
+            connection = connect(
                 url,
                 additional_headers=headers,
                 open_timeout=self._timeout_s,
@@ -80,6 +82,7 @@ class BlockSubscription:
                 proxy=None,
                 user_agent_header="pocket-relay-miner",
             )
+            return self._open.enter_context(connection)
         except (WebSocketException, OSError, InvalidURI) as error:
             raise self._lost(error) from None
 

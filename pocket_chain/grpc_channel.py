@@ -182,7 +182,7 @@ class NodeChannels:
 def _refusal(method: Rpc[Response], node: str, error: Any) -> EntityNotFound | NodeUnavailable:
     status: grpc.StatusCode = error.code()
     text = str(error.details() or "")[:2000]
-    values: dict[str, object] = {"method": method.path, "node": node, "text": text, "height": _height(error)}
+    values: dict[str, Any] = {"method": method.path, "node": node, "text": text, "height": _height(error)}
     if status is grpc.StatusCode.NOT_FOUND:
         return EntityNotFound(**values)
     if status is grpc.StatusCode.UNIMPLEMENTED:

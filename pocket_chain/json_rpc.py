@@ -132,6 +132,7 @@ class JsonRpc:
                 raise NodeAnswerUnreadable(node=self.shown_url, code="TOO LARGE", text=f"over {size} bytes")
         if response.length:  # Content-Length promised more
             raise http.client.IncompleteRead(b"", response.length)
+        response.close()  # else the connection takes no further request
         return response.status, b"".join(chunks), not response.will_close
 
 

@@ -161,7 +161,12 @@ class CometNode:
         try:
             return self.rpc.call(method, **params)
         except RpcRefused as error:
-            values = {"node": self.shown_url, "code": error.code, "text": error.text, "asked": height}
+            values: dict[str, Any] = {
+                "node": self.shown_url,
+                "code": error.code,
+                "text": error.text,
+                "asked": height,
+            }
             if ahead := _AHEAD.search(error.text):
                 raise AheadOfNode(**values, node_height=Height(int(ahead[1]))) from None
             if _NO_RESULTS_YET.search(error.text):

@@ -182,15 +182,15 @@ class ChainQueries:
         )
         return [item for page in self._pages(method, request) for item in page.value.applications]
 
-    def supplier(self, operator_address: str) -> supplier_pb2.Supplier:
+    def supplier(self, operator_address: str) -> shared_pb2.Supplier:
         request = supplier_pb2.QueryGetSupplierRequest(operator_address=operator_address)
         return self._ask(_query(supplier_pb2, "Supplier"), request).supplier
 
-    def service(self, service_id: str) -> service_pb2.Service:
+    def service(self, service_id: str) -> shared_pb2.Service:
         request = service_pb2.QueryGetServiceRequest(id=service_id)
         return self._ask(_query(service_pb2, "Service"), request).service
 
-    def services(self) -> list[service_pb2.Service]:
+    def services(self) -> list[shared_pb2.Service]:
         method, request = _query(service_pb2, "AllServices"), service_pb2.QueryAllServicesRequest()
         return [item for page in self._pages(method, request) for item in page.value.service]
 
