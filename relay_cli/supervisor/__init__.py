@@ -1,0 +1,1 @@
+"""Runs several processes as one: in order, probed, restarted, stopped cleanly, never left behind."""
