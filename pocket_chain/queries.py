@@ -32,7 +32,7 @@ from pocket_protocol.pb.pocket import (
     supplier_pb2,
     tokenomics_pb2,
 )
-from pocket_protocol.types import Height, PublicKey, Upokt
+from pocket_protocol.types import PublicKey, Upokt
 from pocket_protocol.wire import Undecodable, decode
 
 PAGE_SIZE = 100
@@ -330,8 +330,3 @@ def _target(difficulty: service_pb2.RelayMiningDifficulty, service_id: str) -> b
     if len(difficulty.target_hash) != 32:
         raise NodeAnswerUnreadable(service_id=service_id, text="a difficulty target has 32 bytes")
     return bytes(difficulty.target_hash)
-
-
-def lowest_height(*observed: Observed[Any]) -> Height:
-    """Return the lowest height several answers were read at: what they say together holds there."""
-    return min(one.height for one in observed)
