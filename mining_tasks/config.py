@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from operations.config_file import Loaded, load
+from operations.overrides import with_overrides
 from operations.sections import (
     KeysSection,
     LoggingSection,
@@ -24,7 +25,6 @@ from operations.sections import (
     cluster_broker_remark,
     service_factor_remarks,
     store_url_remarks,
-    with_store_url,
 )
 from operations.setting import Remark, duration_s, listen_address, setting, shown
 from pocket_protocol.gas import BadGasPrice, GasPrice, parse_gas_price
@@ -203,14 +203,7 @@ class MinerConfig:
         yield from cluster_broker_remark(self.redis, self.extensions)
 
 
-def load_miner_config(
-    path: str | Path, *, redis_url: str = "", consumer_group: str = "", strict: bool = False
-) -> Loaded[MinerConfig]:
-    """Read the miner's file; `redis_url` and `consumer_group` replace the file's. Raises ConfigInvalid."""
+def load_miner_config(path: str | Path, *, strict: bool = False) -> Loaded[MinerConfig]:
+    """Read the miner's file, and what the command line said over it. Raises ConfigInvalid."""
     loaded = load(path, MinerConfig, strict=strict)
-    redis = loaded.config.redis
-    if redis_url:
-        redis = with_store_url(redis, redis_url, "--redis-url")
-    if consumer_group:
-        redis = dataclasses.replace(redis, consumer_group=consumer_group)
-    return dataclasses.replace(loaded, config=dataclasses.replace(loaded.config, redis=redis))
+    return dataclasses.replace(loaded, config=with_overrides(loaded.config))

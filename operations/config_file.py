@@ -4,7 +4,7 @@
 
 Wrong types and values are errors. Unknown keys and retired ones (a section's `SUPERSEDED` table) are
 warnings, or errors when strict. A key written with null keeps its default (spec/relayer.md §6.1). No
-environment variable is read and nothing is expanded.
+environment variable is read here and nothing is expanded.
 
 A section is a frozen dataclass whose fields are made by `setting()`. It may also have
     SUPERSEDED: ClassVar[dict[str, str]]   retired keys and what replaces them

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from operations.config_file import Loaded, load
+from operations.overrides import with_overrides
 from operations.sections import (
     KeysSection,
     LoggingSection,
@@ -24,7 +25,6 @@ from operations.sections import (
     RedisSection,
     SharedExtensions,
     cluster_broker_remark,
-    with_store_url,
 )
 from operations.setting import Remark, duration_s, listen_address, setting
 from relayer_web.config_backends import TRANSPORTS, BackendConfig, backend_type_remark
@@ -279,12 +279,7 @@ def _optimistic_remark(mode: str | None, key: str) -> Iterator[Remark]:
         yield Remark((key,), "optimistic runs as eager: every relay is verified before it is served", True)
 
 
-def load_relayer_config(
-    path: str | Path, *, redis_url: str = "", strict: bool = False
-) -> Loaded[RelayerConfig]:
-    """Read the relayer's file; `redis_url` replaces the file's. Raises ConfigInvalid."""
+def load_relayer_config(path: str | Path, *, strict: bool = False) -> Loaded[RelayerConfig]:
+    """Read the relayer's file, and what the command line said over it. Raises ConfigInvalid."""
     loaded = load(path, RelayerConfig, strict=strict)
-    if not redis_url:
-        return loaded
-    redis = with_store_url(loaded.config.redis, redis_url, "--redis-url")
-    return dataclasses.replace(loaded, config=dataclasses.replace(loaded.config, redis=redis))
+    return dataclasses.replace(loaded, config=with_overrides(loaded.config))

@@ -8,6 +8,7 @@ import pytest
 
 from mining_tasks.config import MinerConfig, load_miner_config
 from operations.config_file import ConfigInvalid, bind
+from operations.overrides import Overrides
 from pocket_protocol.gas import GasPrice
 from tests import recorded
 
@@ -140,7 +141,14 @@ def test_even_redlock_counts_and_unbatched_transactions_are_warned_about() -> No
     ]
 
 
-def test_the_command_line_overrides_store_and_group(tmp_path: Path) -> None:
+def test_the_command_line_overrides_store_group_and_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "m.yaml").write_text(HEAD)
-    loaded = load_miner_config(tmp_path / "m.yaml", redis_url="redis://x/3", consumer_group="g")
-    assert (loaded.config.redis.url, loaded.config.redis.group) == ("redis://x/3", "g")
+    said = Overrides("redis://x/3", "g", "n", "keys.yaml", "keys.d")
+    for variable, value in said.environment().items():
+        monkeypatch.setenv(variable, value)
+    config = load_miner_config(tmp_path / "m.yaml").config
+    assert (config.redis.url, config.redis.group, config.redis.consumer_name) == ("redis://x/3", "g", "n")
+    assert (config.keys.keys_file, config.keys.keys_dir) == ("keys.yaml", "keys.d")
+    assert "redis://x" not in repr(said)

@@ -208,11 +208,13 @@ def test_secrets_stay_out_of_repr() -> None:
     )
 
 
-def test_the_command_line_may_name_the_store(tmp_path: Path) -> None:
+def test_the_command_line_may_name_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r.yaml").write_text(SERVICE)
-    assert load_relayer_config(tmp_path / "r.yaml", redis_url="redis://x").config.redis.url == "redis://x"
-    with pytest.raises(ConfigInvalid, match="--redis-url"):
-        load_relayer_config(tmp_path / "r.yaml", redis_url="http://x")
+    monkeypatch.setenv("POCKET_REDIS_URL", "redis://x")
+    assert load_relayer_config(tmp_path / "r.yaml").config.redis.url == "redis://x"
+    monkeypatch.setenv("POCKET_REDIS_URL", "http://x")
+    with pytest.raises(ConfigInvalid, match="POCKET_REDIS_URL"):
+        load_relayer_config(tmp_path / "r.yaml")
 
 
 def identity(**values: object) -> SimulationIdentity:
