@@ -76,12 +76,17 @@ class Store:
     def fenced_connection(self, key: str) -> Iterator[Any]:
         """Lend a connection to the master of `key` that never reconnects while it watches (decisions.md B0).
 
-        A client library error inside is raised as a leaf of the error tree. After any error the connection
-        is not used again; when the store was unavailable, a Cluster's map of slots is read anew.
+        Errors are told as by `answers`. After any error the connection is not used again.
         """
+        with self.answers(), self._fenced.lend(self.pool_of(key)) as connection:
+            yield connection
+
+    @contextmanager
+    def answers(self) -> Iterator[None]:
+        """As `store_errors`, around calls to a `node`: one that has lost its keys is found anew next time."""
         try:
-            with store_errors(), self._fenced.lend(self.pool_of(key)) as connection:
-                yield connection
+            with store_errors():
+                yield
         except StoreUnavailable:
             self.refresh_topology()
             raise

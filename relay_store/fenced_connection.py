@@ -81,9 +81,10 @@ class FencedConnections:
         if self._pid != os.getpid():  # the parent's sockets are not ours to use or to close
             self._pid, self._idle, self._pools = os.getpid(), {}, {}
         self._pools[id(pool)] = pool
-        idle = self._idle.setdefault(id(pool), [])
-        if idle:
-            return idle.pop()
+        try:
+            return self._idle.setdefault(id(pool), []).pop()
+        except IndexError:
+            pass
         options = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
         return fenced_class(pool.connection_class)(**options)
 

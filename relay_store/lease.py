@@ -70,8 +70,11 @@ class StoreLease:
         """Give the lease up, so that another node need not wait for its end."""
         return bool(run_script(self._store, "lease_release", (keys.lease,), token))
 
-    def holder(self, keys: LeaseKeys) -> str | None:
-        """Return the token that holds the lease now."""
+    def holders(self, leases: Sequence[LeaseKeys]) -> list[str | None]:
+        """Return the token that holds each lease now, None where nobody does."""
         with store_errors():
-            token = self._store.client.get(keys.lease)
-        return None if token is None else token.decode()
+            pipeline = self._store.client.pipeline(transaction=False)
+            for keys in leases:
+                pipeline.get(keys.lease)
+            tokens = pipeline.execute()
+        return [None if token is None else token.decode() for token in tokens]

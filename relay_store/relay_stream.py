@@ -211,6 +211,15 @@ def stream_length(store: Store, keys: OwnKeys, supplier: str) -> int:
         return int(store.client.xlen(keys.relay_stream(supplier)))
 
 
+def stream_lengths(store: Store, keys: OwnKeys, suppliers: Sequence[str]) -> dict[str, int]:
+    """Return how many entries wait in each supplier's stream, in one go. Raises `StoreUnavailable`."""
+    with store_errors():
+        pipeline = store.client.pipeline(transaction=False)
+        for supplier in suppliers:
+            pipeline.xlen(keys.relay_stream(supplier))
+        return dict(zip(suppliers, pipeline.execute(), strict=True))
+
+
 def stream_tail(store: Store, keys: OwnKeys, supplier: str) -> bytes | None:
     """Return the id of the newest entry, None when the stream is empty."""
     with store_errors():

@@ -12,7 +12,6 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from relay_store.connection import Store
-from relay_store.store_errors import store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def load_script(name: str) -> Script:
 def run_script(store: Store, name: str, keys: Sequence[str], *arguments: Any) -> Any:
     """Run a script and return its reply. Raises `StoreUnavailable`, `StoreRefused`."""
     script, node = load_script(name), store.node(keys[0])
-    with store_errors():
+    with store.answers():
         try:
             return node.evalsha(script.digest, len(keys), *keys, *arguments)
         except NoScriptError:
@@ -59,7 +58,7 @@ def run_scripts(store: Store, name: str, calls: Sequence[Call]) -> list[Any]:
         node = store.node(call.keys[0])
         shares.setdefault(id(node), (node, []))[1].append(position)
     replies: list[Any] = [None] * len(calls)
-    with store_errors():
+    with store.answers():
         for node, positions in shares.values():
             share = [calls[position] for position in positions]
             for position, reply in zip(positions, _run_on(node, script, share), strict=True):

@@ -53,7 +53,7 @@ class Sessions:
     def read_many(self, sessions: Sequence[str]) -> list[SessionRecord | None]:
         """Return the records of several sessions in one round trip."""
         node = self._store.node(self._keys.sessions(self._supplier))
-        with store_errors():
+        with self._store.answers():
             pipeline = node.pipeline(transaction=False)
             for session in sessions:
                 pipeline.hgetall(self._keys.session(self._supplier, session))
@@ -101,14 +101,16 @@ class Sessions:
     def prune(self, *, ended_by: int) -> list[str]:
         """Take sessions off the list that ended by a height and whose record has run out; return them."""
         candidates = [session for session, _ in self.listed(ended_by=ended_by)]
-        gone = [
-            session
-            for session, record in zip(candidates, self.read_many(candidates), strict=True)
-            if record is None
-        ]
-        if gone:
-            with store_errors():
-                self._store.client.zrem(self._keys.sessions(self._supplier), *gone)
+        list_key = self._keys.sessions(self._supplier)
+        node = self._store.node(list_key)
+        with self._store.answers():
+            pipeline = node.pipeline(transaction=False)
+            for session in candidates:
+                pipeline.exists(self._keys.session(self._supplier, session))
+            exist = pipeline.execute()
+            gone = [session for session, exists in zip(candidates, exist, strict=True) if not exists]
+            if gone:
+                node.zrem(list_key, *gone)
         return gone
 
     def totals(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ def test_life_of_a_lease(store: Store, keys: object) -> None:
     lease = StoreLease(store)
     assert lease.acquire(keys, "a") == 1
     assert lease.acquire(keys, "b") is None
-    assert lease.holder(keys) == "a"
+    assert lease.holders([keys, KEYS.supplier_lease("free")]) == ["a", None]
     assert 0 < store.client.pttl(keys.lease) <= LEASE_TTL_MS
     assert lease.renew([keys], "a") == [True] and lease.renew([keys], "b") == [False]
     assert not lease.release(keys, "b")

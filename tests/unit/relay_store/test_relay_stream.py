@@ -17,6 +17,7 @@ from relay_store.relay_stream import (
     RelayStream,
     drained_up_to,
     stream_length,
+    stream_lengths,
     stream_tail,
 )
 
@@ -50,12 +51,14 @@ def _drain(fence: Fence, stream: RelayStream, count: int = 2) -> list[bytes | No
 
 def test_the_group_is_made_from_the_beginning(store: Store, fence: Fence) -> None:
     _add(store, "a", "b", "c")
+    assert stream_lengths(store, KEYS, ["pokt1t", S]) == {"pokt1t": 0, S: 3}
     assert _drain(fence, RelayStream(KEYS, S)) == [b"a", b"b", b"c"]
     assert stream_length(store, KEYS, S) == 0
 
 
 def test_an_absent_stream_is_empty(store: Store, fence: Fence) -> None:
     assert RelayStream(KEYS, S).read(fence, 10) == []
+    assert stream_lengths(store, KEYS, [S, "pokt1t"]) == {S: 0, "pokt1t": 0}
     assert stream_tail(store, KEYS, S) is None and drained_up_to(store, KEYS, S, b"9-9")
 
 
