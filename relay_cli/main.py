@@ -29,11 +29,18 @@ class LazyCommand:
 
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
+    "up": LazyCommand("relay_cli.up.command:up", "Run everything on this machine, with a local chain."),
+    "relayer": LazyCommand("relay_cli.serve.relayer:relayer", "Serve relays (production)."),
+    "miner": LazyCommand("relay_cli.serve.miner:miner", "Mine, claim and prove relays (production)."),
+    "relay": LazyCommand("relay_cli.relay.command:relay", "Send signed relays as a gateway, or a load test."),
+    "validate": LazyCommand("relay_cli.validate.command:validate", "Check a configuration file."),
+    "keys": LazyCommand("relay_cli.key_listing:keys", "List the addresses of a key source."),
+    "localnet": LazyCommand("localnet.command:localnet", "Run a local Pocket chain."),
+    "backend": LazyCommand("localnet.backend_command:backend", "Run the test backend."),
     "conformance": LazyCommand(
         "relay_cli.conformance.command:conformance",
         "Check this implementation against recorded vectors.",
     ),
-    "relay": LazyCommand("relay_cli.relay.command:relay", "Send signed relays as a gateway, or a load test."),
     "version": LazyCommand("relay_cli.main:version", "Print the version and what it runs on."),
 }
 

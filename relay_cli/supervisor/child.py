@@ -51,7 +51,7 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 [*leash, *self.spec.command],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written to; it ends with this process
                 stdout=log,
                 stderr=subprocess.STDOUT if log else None,
                 env=environment,
@@ -90,6 +90,8 @@ class Child:
             return
         kill_group(self._process.pid)
         self._notice("-", self._process.pid)
+        if self._process.stdin:
+            self._process.stdin.close()
         self._process = None
 
     def stop(self) -> bool:

@@ -23,6 +23,13 @@ class StartFailed(Unavailable):
     summary = "a process did not start"
 
 
+class RunEnded(Unavailable):
+    """A process that cannot be started again has ended; the text holds its last lines."""
+
+    reason = "run_ended"
+    summary = "a process ended that all others need"
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """An address that must be free, and the setting that moves it (`--relayer-port`)."""
@@ -46,5 +53,6 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: tuple[Port, ...] = ()
     directory: Path | None = None
+    restarts: bool = True  # False: when it ends, the run is over
     start_timeout_s: float = 30.0
     stop_timeout_s: float = 15.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relay_cli.supervisor.child import Child
 from relay_cli.supervisor.probes import check_free
-from relay_cli.supervisor.spec import ProcessSpec, StartFailed
+from relay_cli.supervisor.spec import ProcessSpec, RunEnded, StartFailed
 
 WATCH_S = 0.1
 WANTED_DESCRIPTORS = 65_536
@@ -39,6 +39,7 @@ class Supervisor:
         self._started = threading.Event()
         self._stopping = threading.Event()
         self._failure: Exception | None = None
+        self.over = threading.Event()  # set when the run cannot go on; `check` says why
 
     def start(self) -> None:
         """Start everything and return when all is ready. Raises `PortTaken`, `StartFailed`; nothing is left then."""
@@ -56,6 +57,11 @@ class Supervisor:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
+
+    def check(self) -> None:
+        """Raise `RunEnded` when a process that cannot be started again has ended."""
+        if self.over.is_set() and self._failure:
+            raise self._failure
 
     def child(self, name: str) -> Child:
         return next(child for child in self.children if child.spec.name == name)
@@ -108,6 +114,11 @@ class Supervisor:
         code = child.exit_code()
         if code is not None:
             child.collect()
+            if not child.spec.restarts:
+                self._failure = RunEnded(f"{child.spec.name} {ended(code)}{shown_tail(child)}")
+                self.over.set()
+                child.restart_at = float("inf")
+                return
             delay_s = child.schedule_restart()
             self._tell(f"{child.spec.name} {ended(code)}; starting it again in {delay_s:.1f} s")
         elif not child.was_ready and child.is_ready():

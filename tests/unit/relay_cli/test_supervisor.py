@@ -16,7 +16,7 @@ import pytest
 
 from relay_cli.supervisor.guardian import groups_left, is_alive
 from relay_cli.supervisor.probes import accepts, http_ok, pongs
-from relay_cli.supervisor.spec import Port, PortTaken, ProcessSpec, StartFailed
+from relay_cli.supervisor.spec import Port, PortTaken, ProcessSpec, RunEnded, StartFailed
 from relay_cli.supervisor.supervisor import Supervisor
 
 WRITES_FILE = """
@@ -108,6 +108,21 @@ def test_a_killed_process_is_started_again_and_said_so(tmp_path: Path) -> None:
         assert "worker is ready again" in lines
     finally:
         supervisor.stop()
+
+
+def test_the_end_of_one_that_cannot_start_again_ends_the_run(tmp_path: Path) -> None:
+    chain = writer(tmp_path, "chain", restarts=False)
+    supervisor, _ = supervised(tmp_path, chain, writer(tmp_path, "other"))
+    supervisor.start()
+    try:
+        supervisor.check()
+        os.kill(int((tmp_path / "chain").read_text()), signal.SIGKILL)
+        assert supervisor.over.wait(10)
+        with pytest.raises(RunEnded, match="chain was ended by signal 9"):
+            supervisor.check()
+    finally:
+        supervisor.stop()
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_process_that_fails_at_start_shows_its_last_lines_and_stops_the_rest(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The production commands: `relayer` and `miner`."""

@@ -1,0 +1,1 @@
+"""Checks of configuration files, against their rules and against the chain."""
