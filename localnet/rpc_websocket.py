@@ -40,7 +40,7 @@ def block_notices(view: NodeView, block: Block) -> list[tuple[dict[str, list[str
     header = {"type": "tendermint/event/NewBlockHeader", "value": {"header": block.header.to_json()}}
     finalized = {
         "events": [event.to_json() for event in block.events],
-        "tx_results": [result.to_json() for result in block.results] or None,
+        **({"tx_results": [result.to_json() for result in block.results]} if block.results else {}),
         "validator_updates": [],
         "consensus_param_updates": CONSENSUS_PARAMS,
         "app_hash": base64.b64encode(block.app_hash).decode(),

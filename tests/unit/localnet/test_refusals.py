@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from localnet import governance
 from localnet.bank import add, balance
 from localnet.execution import TxResult
+from localnet.grpc_cosmos import SDK_PLACE
 from localnet.state import CLAIM
 from pocket_protocol import proof_messages
 from pocket_protocol.pb.pocket import proof_pb2
@@ -176,8 +178,6 @@ def simulated(world: World, role: str, message: object) -> TxResult:
 
 def shape(text: str, world: World) -> str:
     """Return a text with what differs between two chains made equal."""
-    import re
-
     text = re.sub(r"\b[0-9a-f]{64}\b", "SESSION", text)
     text = re.sub(r"pokt1[a-z0-9]{38}", "ADDRESS", text)
     return re.sub(r"\((\d+)\)|height \d+|: \d+ is|relays \d+|relay \d+", "N", without_gas(text))
@@ -233,8 +233,6 @@ def test_claims_are_refused_with_the_recorded_texts(
     tree: Tree, what: str, role: str, height: int, change: Callable[[object, World], None]
 ) -> None:
     """The simulation's whole text, and the same reason in a block with code 1 of codespace undefined."""
-    from localnet.grpc_cosmos import SDK_PLACE
-
     world, message = tree.world, tree.claim()
     change(message, world)
     world.to(height)
