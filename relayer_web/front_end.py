@@ -1,0 +1,144 @@
+"""What a worker process serves: the relay function, and the truth about whether it can be served.
+
+Which front end a process has is named by `POCKET_RELAYER_FRONT_END` as `module:function`; the function takes the
+loaded configuration and returns a `FrontEnd`. The default wires the relay pipeline. Tests name one of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Protocol
+
+from pocket_protocol.errors import PocketError
+from relayer_web.admission import parse
+from relayer_web.backend_metrics import CountedBackends
+from relayer_web.backends.configured import ConfiguredBackends
+from relayer_web.backends.contract import EndpointReport
+from relayer_web.config import CONFIG_VARIABLE, RelayerConfig, load_relayer_config
+from relayer_web.inbound import Answer, Inbound
+from relayer_web.outside import outside_of
+from relayer_web.pipeline import serve_relay
+from relayer_web.position import HeightUnknown
+from relayer_web.runtime import Runtime
+from relayer_web.wiring import build_runtime
+
+FRONT_END_VARIABLE = "POCKET_RELAYER_FRONT_END"
+DEFAULT_FRONT_END = "relayer_web.front_end:relaying_front_end"
+
+
+class FrontEnd(Protocol):
+    """Everything the server shell needs from what it serves."""
+
+    config: RelayerConfig
+
+    def start(self) -> None:
+        """Begin; called in the worker process, once, before the first connection."""
+
+    def drain(self) -> None:
+        """The process will end: not ready from now on. Called from a signal handler."""
+
+    def stop(self) -> None:
+        """End; called when the last connection is done."""
+
+    def serve(self, inbound: Inbound) -> Answer:
+        """Serve one relay. Never raises."""
+
+    def unanswered(self, inbound: Inbound, answer: Answer) -> None:
+        """The client was gone before it had the whole answer."""
+
+    def block_height(self) -> int:
+        """The last known height, 0 before the first. No I/O."""
+
+    def why_not_ready(self) -> Sequence[str]:
+        """Reasons why no relay would be served now; empty when ready. Cheap."""
+
+    def endpoints(self, service_id: str) -> Sequence[EndpointReport]:
+        """The endpoints of a service with their health. No I/O."""
+
+    def in_flight(self, service_id: str) -> int:
+        """Requests out at the service's backends, of this process."""
+
+
+class RelayingFrontEnd:
+    """The relay pipeline behind the server."""
+
+    def __init__(
+        self,
+        config: RelayerConfig,
+        runtime: Runtime,
+        backends: ConfiguredBackends,
+        has_keys: Callable[[], bool],
+    ) -> None:
+        self.config = config
+        self._has_keys = has_keys
+        self._runtime = runtime
+        self._backends = backends
+        self._draining = False
+
+    def start(self) -> None:
+        self._runtime.start()
+        self._backends.start()
+
+    def drain(self) -> None:
+        self._draining = True
+
+    def stop(self) -> None:
+        self._backends.stop()
+        self._runtime.stop()
+
+    def serve(self, inbound: Inbound) -> Answer:
+        return serve_relay(inbound, self._runtime)
+
+    def unanswered(self, inbound: Inbound, answer: Answer) -> None:
+        """Count a served relay whose answer did not arrive; it stands in the stream all the same (decisions F)."""
+        if answer.status != 200:
+            return
+        metrics = self._runtime.metrics
+        try:
+            service_id = parse(inbound)[0].meta.session_header.service_id
+        except PocketError:
+            service_id = ""
+        metrics.count("relays_unanswered", metrics.service(service_id))
+
+    def block_height(self) -> int:
+        seen = self._runtime.feed.last()
+        return seen.position.height if seen else 0
+
+    def why_not_ready(self) -> Sequence[str]:
+        runtime = self._runtime
+        reasons = ["shutting down"] if self._draining else []
+        if not runtime.store_gate.is_open:
+            reasons.append("store unavailable")
+        try:
+            runtime.position.current()
+        except HeightUnknown:
+            reasons.append("block height unknown")
+        if not self._has_keys():
+            reasons.append("no signing keys")
+        return reasons
+
+    def endpoints(self, service_id: str) -> Sequence[EndpointReport]:
+        return self._backends.report(service_id)
+
+    def in_flight(self, service_id: str) -> int:
+        return self._backends.in_flight(service_id)
+
+
+def relaying_front_end(config: RelayerConfig) -> FrontEnd:
+    """Wire the relay pipeline of this process. Raises what `build_runtime` raises."""
+    backends = ConfiguredBackends(config, CountedBackends(config))
+    outside = outside_of(config)
+    runtime = build_runtime(config, lambda metrics: backends, outside=outside)
+    return RelayingFrontEnd(config, runtime, backends, lambda: bool(outside.signing_keys()))
+
+
+@cache
+def current_front_end() -> FrontEnd:
+    """Return this process's front end, built from `POCKET_RELAYER_CONFIG` at the first call."""
+    config = load_relayer_config(os.environ[CONFIG_VARIABLE]).config
+    module_name, _, function_name = os.environ.get(FRONT_END_VARIABLE, DEFAULT_FRONT_END).partition(":")
+    make: Callable[[RelayerConfig], FrontEnd] = getattr(importlib.import_module(module_name), function_name)
+    return make(config)

@@ -1,0 +1,126 @@
+"""gunicorn's settings for the relay port, from the file named by `POCKET_RELAYER_CONFIG`.
+
+    POCKET_RELAYER_CONFIG=relayer.yaml gunicorn -c python:relayer_web.gunicorn_conf relayer_web.wsgi:app
+
+Module variables with gunicorn's names are its settings. SIGHUP starts new workers, which read the file again;
+addresses and the number of workers stay.
+
+Metric files: unless `PROMETHEUS_MULTIPROC_DIR` is set by whoever started us and serves them, the master makes a
+directory and runs the metrics endpoint on `metrics.addr` as a child process.
+"""
+
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+import resource  # noqa: E402
+import shutil  # noqa: E402
+import tempfile  # noqa: E402
+from typing import Any, Final  # noqa: E402
+
+from operations import logs  # noqa: E402
+from operations.metrics_server import (  # noqa: E402
+    DIRECTORY_VARIABLE,
+    mark_process_dead,
+    prepare_directory,
+)
+from operations.setting import split_address  # noqa: E402
+from relayer_web.config import CONFIG_VARIABLE, load_relayer_config  # noqa: E402
+from relayer_web.metrics_child import MetricsChild  # noqa: E402
+
+GRACEFUL_S: Final = 30
+IDLE_S: Final = 120
+STALLED_WORKER_S: Final = 60
+
+_loaded = load_relayer_config(os.environ[CONFIG_VARIABLE])
+_relayer = _loaded.config
+logs.configure(_relayer.logging, "relayer")
+
+
+def _own_metrics_directory() -> str:
+    """Return the directory this process has to serve, "" when that is not its business."""
+    if not _relayer.metrics.enabled or os.environ.get(DIRECTORY_VARIABLE):
+        return ""
+    return str(prepare_directory(tempfile.mkdtemp(prefix="pocket-relayer-metrics-")))
+
+
+def _allow_many_files() -> None:
+    """A connection is a file: use what the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _local(address: str) -> str:
+    """The URL authority under which this machine reaches an address listened on."""
+    host, port = split_address(address)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_health = _relayer.health_check
+_metrics_directory = _own_metrics_directory()
+_metrics_child = (
+    MetricsChild(
+        _relayer.metrics.addr,
+        _metrics_directory,
+        [f"http://{_local(_health.addr)}/ready"] if _health.enabled else [],
+    )
+    if _metrics_directory
+    else None
+)
+_allow_many_files()
+
+bind = [_relayer.listen_addr, *([_health.addr] if _health.enabled else [])]
+workers = _relayer.extensions.worker_count
+worker_class = "relayer_web.worker.RelayGeventWorker"
+worker_connections = _relayer.extensions.worker_connections
+timeout = STALLED_WORKER_S
+graceful_timeout = GRACEFUL_S
+keepalive = IDLE_S
+backlog = 2048
+control_socket_disable = True
+logger_class = "relayer_web.gunicorn_log.FrontEndLogger"
+accesslog = None
+proc_name = "pocket-relayer"
+http_parser = "python"
+# Heads have been held to our own limits before gunicorn's parser sees them.
+limit_request_line = 0
+limit_request_fields = 32768
+limit_request_field_size = 0
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """gRPC must know about gevent before its first channel."""
+    from grpc.experimental.gevent import init_gevent
+
+    init_gevent()
+
+
+def when_ready(server: Any) -> None:
+    """The addresses are bound: serve the metrics, and say what the file could have said better."""
+    for warning in _loaded.warnings:
+        server.log.warning("%s", warning)
+    if _metrics_child is not None:
+        _metrics_child.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """The last connection is done."""
+    front_end = getattr(worker, "front_end", None)
+    if front_end is not None:
+        front_end.stop()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Forget the live gauges of a worker that ended."""
+    mark_process_dead(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """The master ends."""
+    if _metrics_child is not None:
+        _metrics_child.stop()
+        shutil.rmtree(_metrics_directory, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""What shares the relay port with plain HTTP relays and is not one (spec/relayer.md §1.2).
+
+Each is recognised before a relay is seen in it, and refused clearly where this process does not serve it.
+
+| what | recognised by | answer |
+|---|---|---|
+| HTTP/2 (gRPC) | the connection preface | SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED and a text |
+| WebSocket | `Upgrade: websocket` | 501 |
+| gRPC-Web | Content-Type `application/grpc-web…` | 501 |
+| gRPC over HTTP/1.1 | any other Content-Type `application/grpc…` | 505 `gRPC requires HTTP/2` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from relayer_web.http_answer import error_answer
+from relayer_web.inbound import Answer
+
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HTTP_1_1_REQUIRED: Final = 0xD
+_GOAWAY_TEXT: Final = b"HTTP/2 and gRPC are not served on this connection"
+HTTP2_REFUSAL: Final = (
+    b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"  # SETTINGS, empty
+    + (8 + len(_GOAWAY_TEXT)).to_bytes(3, "big")
+    + b"\x07\x00\x00\x00\x00\x00"  # GOAWAY
+    + (0).to_bytes(4, "big")  # last stream
+    + _HTTP_1_1_REQUIRED.to_bytes(4, "big")
+    + _GOAWAY_TEXT
+)
+
+
+def may_be_http2(buffer: bytes) -> bool:
+    """Tell whether a connection's first bytes are the preface or a beginning of it."""
+    return HTTP2_PREFACE.startswith(buffer[: len(HTTP2_PREFACE)])
+
+
+def is_websocket(headers: Mapping[str, str]) -> bool:
+    return "websocket" in headers.get("upgrade", "").lower()
+
+
+def foreign_protocol_answer(headers: Mapping[str, str]) -> Answer | None:
+    """Return the refusal of a request that is no plain HTTP relay, None for one that may be."""
+    if "upgrade" in headers and is_websocket(headers):
+        return error_answer(501, "websocket relays are not served here")
+    content_type = headers.get("content-type", "").lower()
+    if content_type.startswith("application/grpc-web"):
+        return error_answer(501, "gRPC-Web relays are not served here")
+    if content_type.startswith("application/grpc"):
+        return Answer(505, [("Content-Type", "text/plain")], b"gRPC requires HTTP/2\n")
+    return None

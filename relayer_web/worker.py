@@ -1,0 +1,172 @@
+"""The gunicorn worker of the relay port: gevent, with a direct way for relays (spec: pipeline.md §2.6; design.md §3.6).
+
+    gunicorn -c python:relayer_web.gunicorn_conf relayer_web.wsgi:app
+
+Connections of `listen_addr` carry relays and service routes; those of `health_check.addr` only the health routes
+and the status page. Both listeners belong to gunicorn's master, so neither address is lost with a worker, and the
+answers come from a process that serves relays.
+
+SIGTERM: no new connections, idle ones are closed, relays on their way are finished within `graceful_timeout`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import ssl
+from typing import Any
+
+from gunicorn.http import get_parser, wsgi
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.ggevent import GeventWorker
+
+from relayer_web.connection import UNREAD_BODY, ClientConnection, ConnectionLimits, Shell
+from relayer_web.http_head import Head, HeadLimits, RequestError
+from relayer_web.inbound import Answer, Inbound
+from relayer_web.sweeper import Sweeper
+
+DIRECT_VARIABLE = "POCKET_RELAYER_DIRECT"  # "0": every request goes through Flask
+BODY_CHUNK_BYTES = 65536
+
+
+class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
+    """Serves connections with `ClientConnection`; what is no plain relay goes to the WSGI application."""
+
+    def init_process(self) -> None:
+        """Called in the new process; runs until the worker ends."""
+        self.sweeper = Sweeper(lambda: not self.alive)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Build the front end and its two applications, now that the process is forked and patched."""
+        super().load_wsgi()
+        from relayer_web.front_end import current_front_end
+
+        front_end = self.front_end = current_front_end()
+        config = front_end.config
+        extensions = config.extensions
+        limits = ConnectionLimits(
+            head=HeadLimits(
+                extensions.max_header_count, extensions.max_header_bytes, extensions.max_url_bytes
+            ),
+            max_body_bytes=config.largest_body_bytes,
+            client_timeout_s=extensions.client_timeout_seconds,
+            idle_s=self.cfg.keepalive,
+            max_buffered_bytes=max(ConnectionLimits().max_buffered_bytes, 2 * config.largest_body_bytes),
+        )
+        self.shell = Shell(
+            limits=limits,
+            relay=self._relay,
+            on_unanswered=front_end.unanswered,
+            sweeper=self.sweeper,
+            is_stopping=lambda: not self.alive,
+            direct=os.environ.get(DIRECT_VARIABLE, "1") != "0",
+        )
+        self.sweeper.start()
+        front_end.start()
+
+    def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
+        """Serve one accepted connection to its end."""
+        client.setblocking(True)
+        takes_relays = not self._is_health_listener(listener)
+        peer = addr[0] if isinstance(addr, tuple) else ""
+
+        def through_wsgi(connection: ClientConnection, head: Head, keep_alive: bool) -> bool:
+            return self._serve_through_wsgi(connection, head, keep_alive, (listener, addr, takes_relays))
+
+        try:
+            with contextlib.suppress(OSError):
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ClientConnection(client, peer, self.shell, through_wsgi, takes_relays=takes_relays).run()
+        except (OSError, ssl.SSLError):
+            self.log.debug("connection ended")
+        except Exception:
+            self.log.exception("connection failed")
+        finally:
+            client.close()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.front_end.drain()
+        super().handle_exit(sig, frame)
+
+    def _relay(self, inbound: Inbound) -> Answer:
+        self.nr += 1
+        return self.front_end.serve(inbound)
+
+    def _is_health_listener(self, listener: socket.socket) -> bool:
+        """The health address is bound second (gunicorn_conf)."""
+        return len(self.sockets) > 1 and listener is self.sockets[1]
+
+    def _serve_through_wsgi(
+        self, connection: ClientConnection, head: Head, keep_alive: bool, origin: tuple[Any, Any, bool]
+    ) -> bool:
+        """Do one exchange with gunicorn's parser and the WSGI application; True when the connection stays."""
+        listener, addr, takes_relays = origin
+        parser = get_parser(self.cfg, connection.sock, addr)
+        parser.unreader.unread(connection.buffer)
+        connection.start_clock()
+        try:
+            request = next(parser)
+            connection.continue_if_expected(head, has_body=len(connection.buffer) > head.size)
+            body, oversize = self._whole_body(request)
+        except (ParseException, OSError, StopIteration):
+            if connection.expired:
+                raise RequestError(408, "request timeout") from None
+            raise RequestError(400, UNREAD_BODY) from None
+        finally:
+            connection.stop_clock()
+        request._expected_100_continue = False  # done; gunicorn would say it again
+        request.body = io.BytesIO(body)
+        request.headers = _first_of_each(request.headers)
+        connection.buffer = parser.unreader.take_buffered()
+        keep_alive = keep_alive and not oversize
+        self._run_application(connection, request, keep_alive, (listener, addr, takes_relays, oversize))
+        connection.served += 1
+        return keep_alive
+
+    def _whole_body(self, request: Any) -> tuple[bytes, bool]:
+        """Read the body up to the limit. Returns it and whether there is more of it than allowed."""
+        limit = self.shell.limits.max_body_bytes
+        parts: list[bytes] = []
+        size = 0
+        while size <= limit:
+            chunk = request.body.read(min(BODY_CHUNK_BYTES, limit + 1 - size))
+            if not chunk:
+                return b"".join(parts), False
+            parts.append(chunk)
+            size += len(chunk)
+        return b"", True
+
+    def _run_application(
+        self,
+        connection: ClientConnection,
+        request: Any,
+        keep_alive: bool,
+        origin: tuple[Any, Any, bool, bool],
+    ) -> None:
+        listener, addr, takes_relays, oversize = origin
+        response, environ = wsgi.create(request, connection.sock, addr, listener.getsockname(), self.cfg)
+        environ["wsgi.multithread"] = True
+        environ["relayer.takes_relays"] = takes_relays
+        environ["relayer.oversize"] = oversize
+        if not keep_alive:
+            response.force_close()
+        chunks = self.wsgi(environ, response.start_response)
+        try:
+            with connection.writing():
+                for chunk in chunks:
+                    response.write(chunk)
+                response.close()
+        finally:
+            if hasattr(chunks, "close"):
+                chunks.close()
+
+
+def _first_of_each(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What the direct way passes on of repeated headers: the first."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, value in headers:
+        first.setdefault(name.lower(), (name, value))
+    return list(first.values())
