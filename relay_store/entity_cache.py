@@ -10,6 +10,7 @@ just run out is better than no answer.
 
 from __future__ import annotations
 
+import copy
 import json
 import secrets
 import threading
@@ -59,11 +60,14 @@ class Lifetimes:
 
 @dataclass(frozen=True)
 class SharedLevel(Generic[K, V]):
-    """How an entity is kept in Redis. `decode` raises `Malformed` or ValueError for what it cannot read."""
+    """How an entity is kept in Redis.
+
+    `decode` raises a leaf of the error tree or ValueError for what it cannot read or what is not `key`'s.
+    """
 
     key: Callable[[K], str]
     encode: Callable[[V], bytes]
-    decode: Callable[[bytes], V]
+    decode: Callable[[K, bytes], V]
     ttl_s: Callable[[K, V], float]
     lock_key: Callable[[K], str] | None = None
 
@@ -138,7 +142,7 @@ class EntityCache(Generic[K, V]):
                 self._count(self.name, "hit", "l1")
                 return entry.value  # type: ignore[return-value]
             if entry.absence is not None and age_s < self._lifetimes.absent_s:
-                raise entry.absence
+                raise copy.copy(entry.absence)  # its own traceback: a kept one would grow with every raise
         self._count(self.name, "miss", "l1")
         failure = self._failures.get(key)
         if failure is not None and self._monotonic() - failure[0] < self._lifetimes.retry_s:
@@ -195,11 +199,11 @@ class EntityCache(Generic[K, V]):
         try:
             value = lookup(key)
         except Refused as absence:
-            self._store(key, _Entry(None, absence, self._monotonic()), generation)
+            self._store(key, _Entry(None, copy.copy(absence), self._monotonic()), generation)
             raise
         except Unavailable as failure:
             with self._lock:
-                self._failures[key] = (self._monotonic(), failure)
+                self._failures[key] = (self._monotonic(), copy.copy(failure))
                 while len(self._failures) > self._lifetimes.limit:
                     self._failures.popitem(last=False)
             return self._stale(key, failure)
@@ -211,7 +215,7 @@ class EntityCache(Generic[K, V]):
         entry = self._entries.get(key)
         usable_s = self._lifetimes.fresh_s + self._lifetimes.stale_s
         if entry is None or entry.absence is not None or self._monotonic() - entry.stored_at >= usable_s:
-            raise failure
+            raise copy.copy(failure)
         self._count(self.name, "hit", "stale")
         return entry.value  # type: ignore[return-value]
 
@@ -268,7 +272,7 @@ class EntityCache(Generic[K, V]):
             self._count(self.name, "miss", level)
             return None
         try:
-            value = self._shared.decode(stored)
+            value = self._shared.decode(key, stored)
         except (PocketError, ValueError):
             self._count(self.name, "miss", f"{level}_unreadable")
             return None

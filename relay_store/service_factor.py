@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from pocket_protocol.errors import Malformed, Refused
+from pocket_protocol.errors import Malformed
 from relay_store.entity_cache import EntityCache, Lifetimes, no_count
 from relay_store.store_errors import store_errors
 
@@ -20,11 +20,6 @@ class UnreadableFactor(Malformed):
 
     reason = "service_factor"
     summary = "not a service factor"
-
-
-class _NoFactor(Refused):
-    reason = "no_service_factor"
-    summary = "no service factor is set"
 
 
 def encode_factor(factor: float, updated_at_s: int) -> bytes:
@@ -59,10 +54,10 @@ class ServiceFactors:
         self._client = client
         self._factor_key = factor_key
         self._ttl_s = ttl_s
-        self._cache: EntityCache[str, float] = EntityCache(
+        self._cache: EntityCache[str, float | None] = EntityCache(
             "service_factor",
             self._read,
-            Lifetimes(fresh_s=FRESH_S, stale_s=FRESH_S, absent_s=FRESH_S),
+            Lifetimes(fresh_s=FRESH_S, stale_s=FRESH_S),
             monotonic=monotonic,
             count=count,
         )
@@ -70,10 +65,9 @@ class ServiceFactors:
     def factor(self, service_id: str) -> float | None:
         """The service's own factor, else the default, else None. Raises `StoreUnavailable`."""
         for key in (service_id, ""):
-            try:
-                return self._cache.get(key)
-            except _NoFactor:
-                continue
+            factor = self._cache.get(key)
+            if factor is not None:
+                return factor
         return None
 
     def forget(self, service_id: str) -> None:
@@ -99,12 +93,12 @@ class ServiceFactors:
         """Set a factor for the cache's life time; written again before it is over by whoever owns it."""
         self._client.set(self._factor_key(service_id), encode_factor(factor, updated_at_s), ex=self._ttl_s)
 
-    def _read(self, service_id: str) -> float:
+    def _read(self, service_id: str) -> float | None:
         with store_errors():
             document = self._client.get(self._factor_key(service_id))
         if document is None:
-            raise _NoFactor(service_id=service_id)
+            return None
         try:
             return decode_factor(document)
-        except UnreadableFactor as error:
-            raise _NoFactor(service_id=service_id) from error
+        except UnreadableFactor:
+            return None

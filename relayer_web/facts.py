@@ -58,6 +58,13 @@ class UnreadableKey(Malformed):
     summary = "not a cached account key"
 
 
+class NotItsOwn(Malformed):
+    """An entity under the name of another: a cache or a node that cannot be believed."""
+
+    reason = "not_its_own"
+    summary = "an entity under another's name"
+
+
 class ChainReads(Protocol):
     """The queries used here (`pocket_chain.queries.ChainQueries`)."""
 
@@ -80,6 +87,9 @@ class ChainReads(Protocol):
     def public_key(self, address: str) -> PublicKey | None: ...
 
 
+SessionKey = tuple[str, str, int]  # application, service, height
+
+
 @dataclass(frozen=True, slots=True)
 class SessionView:
     """A session as the chain gives it, ready to be compared with."""
@@ -93,8 +103,14 @@ class SessionView:
         suppliers = frozenset(supplier.operator_address for supplier in message.suppliers)
         return cls(message, message.header, suppliers)
 
-
-SessionKey = tuple[str, str, int]  # application, service, height
+    def checked(self, key: SessionKey) -> SessionView:
+        """This session, which must be the one of `key`. Raises `NotItsOwn`."""
+        application, service_id, height = key
+        header = self.header
+        its_own = (header.application_address, header.service_id) == (application, service_id)
+        if not its_own or not header.session_start_block_height <= height <= header.session_end_block_height:
+            raise NotItsOwn(kind="session", name=f"{application}:{service_id}:{height}")
+        return self
 
 
 class ChainFacts:
@@ -142,10 +158,13 @@ class ChainFacts:
             "session_params", lambda _: chain.session_params(), live
         )
         self.applications: EntityCache[str, Application] = cache(
-            "application", chain.application, live, _proto(Application, keys.application, keys, "application")
+            "application",
+            chain.application,
+            live,
+            _proto(Application, "address", keys.application, keys, "application"),
         )
         self.services: EntityCache[str, Service] = cache(
-            "service", chain.service, live, _proto(Service, keys.service, keys, "service")
+            "service", chain.service, live, _proto(Service, "id", keys.service, keys, "service")
         )
         self.accounts: EntityCache[str, PublicKey] = cache(
             "account", self._load_account, Lifetimes(fresh_s=PINNED_S, stale_s=HOUR_S), _account(keys)
@@ -228,7 +247,10 @@ class ChainFacts:
                 application, service_id, height = key
                 raise NoSession(application=application, service_id=service_id, height=height) from error
             raise
-        return SessionView.of(message)
+        try:
+            return SessionView.of(message).checked(key)
+        except NotItsOwn as error:
+            raise NodeAnswerUnreadable(text=str(error)) from error
 
     def _session_ttl_s(self, key: SessionKey, view: SessionView) -> float:
         """Until its grace period is over, and a bit: (end + grace + 2 - asked height) blocks."""
@@ -248,7 +270,7 @@ def _live_params(keys: Keys) -> SharedLevel[None, SharedParams]:
     return SharedLevel(
         key=lambda _: keys.shared_params(),
         encode=lambda params: encode(params.to_proto()),
-        decode=lambda data: SharedParams.from_proto(decode(Params, data)),
+        decode=lambda _, data: SharedParams.from_proto(decode(Params, data)),
         ttl_s=lambda _, params: MINUTE_S,
         lock_key=lambda _: keys.cache_lock("shared_params"),
     )
@@ -258,24 +280,32 @@ def _params_at(keys: Keys) -> SharedLevel[int, SharedParams]:
     return SharedLevel(
         key=keys.shared_params_at,
         encode=lambda params: encode_go_json(params.to_proto(), zeros=True),
-        decode=lambda data: SharedParams.from_proto(decode_go_json(Params, data)),
+        decode=lambda _, data: SharedParams.from_proto(decode_go_json(Params, data)),
         ttl_s=lambda height, params: MINUTE_S,
         lock_key=lambda height: keys.cache_lock("params:shared", str(height)),
     )
 
 
-def _proto(message_type: Any, key: Callable[[str], str], keys: Keys, kind: str) -> SharedLevel[str, Any]:
+def _proto(
+    message_type: Any, name_field: str, key: Callable[[str], str], keys: Keys, kind: str
+) -> SharedLevel[str, Any]:
+    def own(name: str, data: bytes) -> Any:
+        message = decode(message_type, data)
+        if getattr(message, name_field) != name:
+            raise NotItsOwn(kind=kind, name=name)
+        return message
+
     return SharedLevel(
         key=key,
         encode=encode,
-        decode=lambda data: decode(message_type, data),
+        decode=own,
         ttl_s=lambda _, message: 5 * MINUTE_S,
         lock_key=lambda name: keys.cache_lock(kind, name),
     )
 
 
 def _account(keys: Keys) -> SharedLevel[str, PublicKey]:
-    def checked(data: bytes) -> PublicKey:
+    def checked(_: str, data: bytes) -> PublicKey:
         if len(data) != 33:
             raise UnreadableKey(length=len(data))
         return PublicKey(data)
@@ -295,6 +325,6 @@ def _session(
     return SharedLevel(
         key=lambda key: keys.cached_session(*key),
         encode=lambda view: encode_go_json(view.message),
-        decode=lambda data: SessionView.of(decode_go_json(Session, data)),
+        decode=lambda key, data: SessionView.of(decode_go_json(Session, data)).checked(key),
         ttl_s=ttl_s,
     )

@@ -1,11 +1,16 @@
 """The relayer's metrics (spec/relayer.md §7.1), with labels that cannot grow with what senders write.
 
 `service_id` is a configured service or `unknown`; `rpc_type` a known transport, `unknown` or `other`; reasons are
-labels of the error tree. Children are looked up once per label set and kept.
+labels of the error tree.
+
+A relay has about forty events, and each costs more than a microsecond in the client library. So events are only
+noted on the relay path and put together once a second: a scrape sees what happened up to a second ago.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -73,6 +78,8 @@ class RelayerMetrics:
         self._services = frozenset(services)
         self._families: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
+        self._events: deque[tuple[tuple[str, ...], float]] = deque()
+        self._flushing = threading.Lock()
         for name, (text, labels) in _COUNTERS.items():
             self._families[name] = Counter(f"ha_relayer_{name}", text, labels, registry=registry)
         for name, (text, labels, buckets) in _HISTOGRAMS.items():
@@ -98,24 +105,37 @@ class RelayerMetrics:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Add to a counter."""
-        self._child(name, labels).inc(by)
+        self._events.append(((name, *labels), by))
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add an observation to a histogram."""
-        self._child(name, labels).observe(value)
+        self._events.append(((name, *labels), value))
 
     def set(self, name: str, value: float, *labels: str) -> None:
-        """Set a gauge."""
-        self._child(name, labels).set(value)
+        """Set a gauge, at once."""
+        self._child((name, *labels)).set(value)
 
     def count_cache(self, entity: str, event: str, level: str) -> None:
         """Hook of the entity caches."""
         self.count("ha_cache_hits" if event == "hit" else "ha_cache_misses", entity, level)
 
-    def _child(self, name: str, labels: tuple[str, ...]) -> Any:
-        key = (name, *labels)
+    def flush(self) -> None:
+        """Put what was noted into the library's metrics."""
+        with self._flushing:
+            counts: dict[tuple[str, ...], float] = {}
+            for _ in range(len(self._events)):
+                key, value = self._events.popleft()
+                if key[0] in _HISTOGRAMS:
+                    self._child(key).observe(value)
+                else:
+                    counts[key] = counts.get(key, 0) + value
+            for key, count in counts.items():
+                self._child(key).inc(count)
+
+    def _child(self, key: tuple[str, ...]) -> Any:
         child = self._children.get(key)
         if child is None:
+            name, *labels = key
             family = self._families[name]
             child = self._children[key] = family.labels(*labels) if labels else family
         return child

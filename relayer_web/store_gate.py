@@ -6,6 +6,7 @@ limit everything keeps working; beyond it the miners' own writes have what is le
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -51,8 +52,9 @@ class StoreGate:
 
     def check(self) -> None:
         """Raise `StoreAway` or `StoreNearlyFull` while closed."""
-        if self._closed is not None:
-            raise self._closed
+        closed = self._closed
+        if closed is not None:
+            raise copy.copy(closed)  # its own traceback: a kept one would grow with every raise
 
     @property
     def is_open(self) -> bool:

@@ -40,6 +40,7 @@ from relayer_web.verification import Verifier
 
 COMMIT_CONNECTIONS = 4
 KEY_POLL_S = 2.0
+METRICS_FLUSH_S = 1.0
 
 log = structlog.get_logger("relayer")
 
@@ -204,7 +205,11 @@ class _Wiring:
         self.subscription.start(wait_s=1.0)
         self.gate.start()
         self.flusher.start()
-        threading.Thread(target=self._poll_keys, name="key-poll", daemon=True).start()
+        for name, work, every_s in (
+            ("key-poll", self.outside.poll_keys, KEY_POLL_S),
+            ("metrics-flush", self._flush_metrics, METRICS_FLUSH_S),
+        ):
+            threading.Thread(target=self._repeat, args=(work, every_s), name=name, daemon=True).start()
 
     def stop(self) -> None:
         """End the threads and close the connections."""
@@ -212,6 +217,7 @@ class _Wiring:
         self.flusher.stop()
         self.gate.stop()
         self.subscription.stop()
+        self.metrics.flush()
         self.store.close()
         self.commit_store.close()
 
@@ -280,6 +286,15 @@ class _Wiring:
                 transport=transport,
             )
 
-    def _poll_keys(self) -> None:
-        while not self._stopping.wait(KEY_POLL_S):
-            self.outside.poll_keys()
+    def _flush_metrics(self) -> None:
+        seen = self.feed.last()
+        if seen is not None:
+            self.metrics.set("current_block_height", seen.position.height)
+        self.metrics.flush()
+
+    def _repeat(self, work: Callable[[], None], every_s: float) -> None:
+        while not self._stopping.wait(every_s):
+            try:
+                work()
+            except Exception as error:
+                log.error("a background task failed", task=threading.current_thread().name, exc_info=error)

@@ -52,7 +52,7 @@ def shared(ttl_s: float = 300.0) -> SharedLevel[str, str]:
     return SharedLevel(
         key=lambda key: f"ha:cache:thing:{key}",
         encode=str.encode,
-        decode=bytes.decode,
+        decode=lambda key, data: data.decode(),
         ttl_s=lambda key, value: ttl_s,
         lock_key=lambda key: f"ha:cache:lock:thing:{key}",
     )
@@ -240,3 +240,24 @@ def test_any_other_message_clears_nothing(payload: bytes) -> None:
         assert "CLEAR" not in apply(payload)
     except MalformedInvalidation:
         pass
+
+
+def depth(error: BaseException) -> int:
+    frames, trace = 0, error.__traceback__
+    while trace is not None:
+        frames, trace = frames + 1, trace.tb_next
+    return frames
+
+
+@pytest.mark.parametrize("kind", [Absent, Unavailable])
+def test_a_remembered_refusal_does_not_grow_each_time_it_is_raised(kind: type[Exception]) -> None:
+    """One kept exception would collect the frames, and thereby the relays, of all who were refused."""
+    chain, clock = Chain(), Clock()
+    chain.error = kind()
+    things = cache(chain, clock)
+    depths = []
+    for _ in range(10):
+        with pytest.raises(kind) as raised:
+            things.get("a")
+        depths.append(depth(raised.value))
+    assert depths[2:] == depths[1:2] * 8

@@ -201,6 +201,7 @@ class BackendServer:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda request, address: None  # type: ignore[method-assign]
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.reset()
@@ -338,6 +339,7 @@ class World:
         return [decode_stream_entry(fields[b"data"]) for _, fields in stream]
 
     def metric(self, name: str, **labels: str) -> float:
+        self.runtime.metrics.flush()
         return self.registry.get_sample_value(name, labels) or 0.0
 
     def write_registry(self, **document: Any) -> None:

@@ -1,0 +1,152 @@
+"""Entries are acknowledged before the answer; suppliers' tasks are announced once and not forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relay_store.connection import Store, connect
+from relay_store.group_commit import GroupCommit, OutcomeUnknown
+from relay_store.keys import Keys
+from relayer_web.publisher import PublishFailed, RelayPublisher, TicketFlusher
+from tests.stores import kill_server, private_server
+from tests.unit.relayer_web.relay_world import NotedSender
+
+KEYS = Keys()
+
+
+class Unsure:
+    """A group commit whose first replies get lost after the command was executed."""
+
+    def __init__(self, store: Store, lost_replies: int) -> None:
+        self.commits = GroupCommit(store)
+        self.lost_replies = lost_replies
+
+    def run(self, *commands):
+        replies = self.commits.run(*commands)
+        if self.lost_replies:
+            self.lost_replies -= 1
+            raise OutcomeUnknown
+        return replies
+
+
+def test_an_entry_is_one_field_and_marks_its_supplier(store: Store) -> None:
+    busy: list[str] = []
+    RelayPublisher(GroupCommit(store), KEYS, busy.append).publish("S", b"entry")
+    ((_, fields),) = store.client.xrange("ha:relays:S")
+    assert fields == {b"data": b"entry"}
+    assert busy == ["S"]
+
+
+def test_an_append_of_unknown_outcome_is_repeated_and_counted(store: Store) -> None:
+    repeats: list[int] = []
+    publisher = RelayPublisher(
+        Unsure(store, 2), KEYS, lambda supplier: None, on_repeat=lambda: repeats.append(1)
+    )
+    publisher.publish("S", b"entry")
+    assert store.client.xlen("ha:relays:S") == 3
+    assert len(repeats) == 2
+
+
+def test_a_store_that_is_away_is_said_so_after_a_bounded_wait() -> None:
+    away = connect("redis://127.0.0.1:1", timeout_s=0.2, connect_timeout_s=0.2)
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.3
+        return now[0]
+
+    publisher = RelayPublisher(GroupCommit(away), KEYS, lambda supplier: None, monotonic=clock)
+    with pytest.raises(PublishFailed) as failed:
+        publisher.publish("S", b"entry")
+    assert failed.value.may_exist is False
+
+
+def test_an_entry_that_may_exist_is_told_apart(store: Store) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.6
+        return now[0]
+
+    publisher = RelayPublisher(Unsure(store, 99), KEYS, lambda supplier: None, monotonic=clock)
+    with pytest.raises(PublishFailed) as failed:
+        publisher.publish("S", b"entry")
+    assert failed.value.may_exist is True
+
+
+def flusher(store: Store, sender: NotedSender, errors: list[Exception] | None = None) -> TicketFlusher:
+    return TicketFlusher(store, KEYS, sender, on_error=(errors if errors is not None else []).append)
+
+
+def test_one_task_per_supplier_until_the_worker_takes_the_ticket(store: Store) -> None:
+    sender = NotedSender()
+    front = flusher(store, sender)
+    for supplier in ("A", "B", "A", "A"):
+        front.mark(supplier)
+    assert front.flush() == 2
+    assert sender.sent == ["A", "B"]
+    front.mark("A")
+    assert front.flush() == 0  # its task is still on the way
+    store.client.delete(KEYS.ticket("A"))  # the task began: it deletes the ticket first
+    assert front.flush() == 0  # nothing new was marked since
+    front.mark("A")
+    assert front.flush() == 1
+
+
+def test_front_ends_share_tickets(store: Store) -> None:
+    senders = [NotedSender(), NotedSender()]
+    for sender in senders:
+        front = flusher(store, sender)
+        front.mark("A")
+        front.flush()
+    assert [sender.sent for sender in senders] == [["A"], []]
+
+
+def test_a_task_that_could_not_be_sent_gives_its_ticket_back_and_is_tried_again(store: Store) -> None:
+    sender, errors = NotedSender(), []
+    front = flusher(store, sender, errors)
+    sender.error = ConnectionError("broker is away")
+    front.mark("A")
+    assert front.flush() == 0
+    assert store.client.exists(KEYS.ticket("A")) == 0
+    assert [type(error) for error in errors] == [ConnectionError]
+    sender.error = None
+    assert front.flush() == 1
+    assert sender.sent == ["A"]
+
+
+def test_marks_outlive_a_store_that_is_away(tmp_path: Path) -> None:
+    sender, errors = NotedSender(), []
+    with private_server(tmp_path) as server:
+        port = server.port
+        store = connect(server.connection_url, timeout_s=0.5, connect_timeout_s=0.5)
+        front = flusher(store, sender, errors)
+        kill_server(server)
+        front.mark("A")
+        assert front.flush() == 0
+        assert errors
+    with private_server(tmp_path / "again", port=port):
+        assert front.flush() == 1
+        assert sender.sent == ["A"]
+        store.close()
+
+
+def test_the_thread_sends_within_moments_and_stops(store: Store) -> None:
+    import threading
+
+    done = threading.Event()
+
+    class Signalling(NotedSender):
+        def send(self, supplier: str) -> None:
+            super().send(supplier)
+            done.set()
+
+    sender = Signalling()
+    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
+    front.start()
+    front.mark("A")
+    assert done.wait(5)
+    front.stop()
+    assert sender.sent == ["A"]
