@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class MinerNode:
 def miner_processes(node: MinerNode) -> list[ProcessSpec]:
     """Return the processes of a node; empties its directory of metric files."""
     directory = prepare_directory(node.metrics_directory)
+    del os.environ[DIRECTORY_VARIABLE]  # of these processes, not of all that are started from here
     environment = {
         **node.environment,
         CONFIG_VARIABLE: node.config_path,
