@@ -1,7 +1,6 @@
 """The chain: a mempool, blocks, and the committed states of the latest of them.
 
-One lock guards it. Reads take a context over a committed state, which never changes, so they need the lock
-only for a moment.
+One lock guards what changes it. Reads take a context over a committed state, which never changes.
 """
 
 from __future__ import annotations
@@ -136,9 +135,8 @@ class LocalChain:
 
         What is written on it is lost. Raises `NoSuchHeight` for a state that is not held.
         """
-        with self.lock:
-            height = self._height if height is None else height
-            committed = self._tables.get(height)
+        height = self._height if height is None else height
+        committed = self._tables.get(height)  # without the lock: a block that is being made hides nothing
         if committed is None:
             raise NoSuchHeight(height)
         return Context(self._facts, State(committed), height, self.time_ns(height))
@@ -284,10 +282,10 @@ class LocalChain:
                 self._mempool.committed[wanted] = height
 
     def _commit(self, block: Block, after: Tables) -> None:
-        self._height = block.height
         self._blocks[block.height] = block
         self._ids[block.height] = (block.id, block.time_ns)
         self._tables[block.height] = after
+        self._height = block.height  # last: readers go by it
         self._check_state = State(after)
         for wanted, tx in list(self._mempool.waiting.items()):  # what was held back is checked again
             again = Context(self._facts, self._check_state, block.height, block.time_ns)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from localnet.candidates import Candidates
 from localnet.events import Event
 from localnet.fixture import Fixture
+from localnet.recorded import value_at
 from localnet.state import PARAMS, SESSION_HISTORY, SHARED_HISTORY, State
 from pocket_protocol.curve import Curve
 from pocket_protocol.params_history import ParamsHistory
@@ -23,6 +25,7 @@ class Chain:
     curve: Curve
     fixture: Fixture
     block_hash: Callable[[int], bytes]  # of a committed block; b"" for one that is not
+    candidates: Candidates = field(default_factory=Candidates)
 
 
 @dataclass(slots=True)
@@ -61,5 +64,5 @@ class Context:
 
     def session_params_at(self, height: int) -> session_pb2.Params:
         """Return the session parameters at `height`: the last recorded ones not above it, else the live ones."""
-        recorded = [params for start, params in self.state.items(SESSION_HISTORY) if start <= height]
-        return recorded[-1] if recorded else self.params("session")
+        recorded = value_at(self.state.get(SESSION_HISTORY, "", ()), height)
+        return recorded or self.params("session")

@@ -9,6 +9,7 @@ from localnet import bank
 from localnet.context import Context
 from localnet.genesis import MODULES, GenesisInvalid, amount, read_message
 from localnet.mining_difficulty import set_difficulty
+from localnet.recorded import with_value
 from localnet.staking import begin_application_unbonding, copy_of_application, copy_of_supplier
 from localnet.state import (
     APPLICATION,
@@ -53,9 +54,8 @@ def set_params(context: Context, module: str, values: dict[str, Any]) -> None:
         context.state.put(PARAMS, "shared", history.live.to_proto())
         return
     if module == "session":
-        if not list(context.state.items(SESSION_HISTORY)):
-            context.state.put(SESSION_HISTORY, 1, context.params("session"))
-        context.state.put(SESSION_HISTORY, _next_session_start(context), new)
+        recorded = context.state.get(SESSION_HISTORY, "", ()) or ((1, context.params("session")),)
+        context.state.put(SESSION_HISTORY, "", with_value(recorded, _next_session_start(context), new))
     context.state.put(PARAMS, module, new)
 
 
@@ -150,9 +150,9 @@ def change_service(context: Context, service_id: str, compute_units_per_relay: i
     stored = context.state.get(SERVICE, service_id)
     if stored is None:
         raise ChangeRefused("service not found", service_id=service_id)
-    if not any(name == service_id for (name, _), _ in context.state.items(UNITS_HISTORY)):
-        context.state.put(UNITS_HISTORY, (service_id, 1), stored.compute_units_per_relay)
-    context.state.put(UNITS_HISTORY, (service_id, _next_session_start(context)), compute_units_per_relay)
+    recorded = context.state.get(UNITS_HISTORY, service_id) or ((1, stored.compute_units_per_relay),)
+    start = _next_session_start(context)
+    context.state.put(UNITS_HISTORY, service_id, with_value(recorded, start, compute_units_per_relay))
     changed = shared_pb2.Service()
     changed.CopyFrom(stored)
     changed.compute_units_per_relay = compute_units_per_relay

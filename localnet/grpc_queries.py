@@ -227,8 +227,7 @@ def difficulty_history(
             height.to_bytes(8, "big"),
             service_pb2.RelayMiningDifficultyUpdate(effective_height=height, difficulty=recorded),
         )
-        for (service_id, height), recorded in context.state.items(DIFFICULTY_HISTORY)
-        if service_id == request.serviceId
+        for height, recorded in context.state.get(DIFFICULTY_HISTORY, request.serviceId, ())
     ]
     shown, pagination = page(found, request.pagination)
     return service_pb2.QueryRelayMiningDifficultyHistoryResponse(
@@ -252,11 +251,10 @@ def units_history(
         (
             height.to_bytes(8, "big"),
             service_pb2.ServiceComputeUnitsPerRelayUpdate(
-                effective_height=height, service_id=service_id, compute_units_per_relay=units
+                effective_height=height, service_id=request.serviceId, compute_units_per_relay=units
             ),
         )
-        for (service_id, height), units in context.state.items(UNITS_HISTORY)
-        if service_id == request.serviceId
+        for height, units in context.state.get(UNITS_HISTORY, request.serviceId, ())
     ]
     shown, pagination = page(found, request.pagination)
     return service_pb2.QueryComputeUnitsPerRelayHistoryResponse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localnet.context import Context
 from localnet.events import typed
+from localnet.recorded import with_value
 from localnet.state import DIFFICULTY, DIFFICULTY_HISTORY
 from pocket_protocol.difficulty import Difficulty
 from pocket_protocol.pb.pocket import service_pb2
@@ -45,7 +46,8 @@ def _message(service_id: str, height: int, difficulty: Difficulty) -> service_pb
 
 
 def _record(context: Context, message: service_pb2.RelayMiningDifficulty, height: int) -> None:
-    context.state.put(DIFFICULTY_HISTORY, (message.service_id, height), message)
+    recorded = context.state.get(DIFFICULTY_HISTORY, message.service_id, ())
+    context.state.put(DIFFICULTY_HISTORY, message.service_id, with_value(recorded, height, message))
 
 
 def set_difficulty(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localnet.context import Context
+from localnet.recorded import value_at
 from localnet.state import DIFFICULTY_HISTORY, SERVICE, UNITS_HISTORY
 from pocket_protocol.difficulty import BASE_TARGET
 from pocket_protocol.pb.pocket import service_pb2
@@ -13,12 +14,8 @@ def compute_units_per_relay_at(context: Context, service_id: str, height: int) -
     service = context.state.get(SERVICE, service_id)
     if service is None:
         return None
-    recorded = [
-        units
-        for (name, start), units in context.state.items(UNITS_HISTORY)
-        if name == service_id and start <= height and units > 0
-    ]
-    return recorded[-1] if recorded else service.compute_units_per_relay
+    recorded = value_at(context.state.get(UNITS_HISTORY, service_id, ()), height)
+    return recorded or service.compute_units_per_relay
 
 
 def base_difficulty(context: Context, service_id: str, height: int) -> service_pb2.RelayMiningDifficulty:
@@ -33,9 +30,5 @@ def base_difficulty(context: Context, service_id: str, height: int) -> service_p
 
 def difficulty_at(context: Context, service_id: str, height: int) -> service_pb2.RelayMiningDifficulty:
     """Return the difficulty that holds at `height`; the base one, of height 0, without history."""
-    recorded = [
-        difficulty
-        for (name, start), difficulty in context.state.items(DIFFICULTY_HISTORY)
-        if name == service_id and start <= height
-    ]
-    return recorded[-1] if recorded else base_difficulty(context, service_id, 0)
+    recorded = value_at(context.state.get(DIFFICULTY_HISTORY, service_id, ()), height)
+    return recorded or base_difficulty(context, service_id, 0)

@@ -8,7 +8,7 @@ from localnet.state import APPLICATION, SUPPLIER
 from pocket_protocol import session
 from pocket_protocol.errors import Refused
 from pocket_protocol.pb.pocket import application_pb2, session_pb2, shared_pb2
-from pocket_protocol.supplier_selection import Candidacy, NoSuppliers, candidates_at, select_suppliers
+from pocket_protocol.supplier_selection import NoSuppliers, candidates_at, select_suppliers
 
 
 class NoSession(Refused):
@@ -42,25 +42,11 @@ def _is_application_active(application: application_pb2.Application, end: int) -
 
 
 def _suppliers(context: Context, service_id: str, height: int, preimage: bytes) -> list[shared_pb2.Supplier]:
-    configs: dict[tuple[str, int], shared_pb2.Supplier] = {}
-    candidacies = []
-    for _, supplier in context.state.items(SUPPLIER):
-        for update in supplier.service_config_history:
-            if update.service.service_id != service_id:
-                continue
-            candidacy = Candidacy(
-                supplier.operator_address, update.activation_height, update.deactivation_height
-            )
-            candidacies.append(candidacy)
-            chosen = shared_pb2.Supplier()
-            chosen.CopyFrom(supplier)
-            del chosen.services[:], chosen.service_config_history[:]
-            chosen.services.append(update.service)
-            configs[candidacy.operator_address, candidacy.activation_height] = chosen
-    candidates = candidates_at(candidacies, height)
+    offers = context.chain.candidates.of(context.state.table(SUPPLIER), service_id)
+    by_candidacy = {offer.candidacy: offer for offer in offers}
+    candidates = candidates_at(by_candidacy, height)
     number = context.session_params_at(height).num_suppliers_per_session
-    chosen_ones = select_suppliers(preimage, candidates, number)
-    return [configs[c.operator_address, c.activation_height] for c in chosen_ones]
+    return [by_candidacy[chosen].shown() for chosen in select_suppliers(preimage, candidates, number)]
 
 
 def hydrate(context: Context, application_address: str, service_id: str, height: int) -> session_pb2.Session:

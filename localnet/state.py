@@ -16,14 +16,14 @@ BALANCE = "balance"  # address -> uPOKT
 SUPPLY = "supply"  # "" -> uPOKT
 PARAMS = "params"  # module -> its Params message (shared: the live ones)
 SHARED_HISTORY = "shared_history"  # "" -> pocket_protocol.shared_params.ParamsHistory
-SESSION_HISTORY = "session_history"  # effective height -> pocket.session.Params
+SESSION_HISTORY = "session_history"  # "" -> recorded pocket.session.Params
 APPLICATION = "application"  # address -> Application
 SUPPLIER = "supplier"  # operator address -> Supplier with its whole service history
 GATEWAY = "gateway"  # address -> Gateway
 SERVICE = "service"  # id -> Service
-UNITS_HISTORY = "units_history"  # (service id, effective height) -> compute units per relay
+UNITS_HISTORY = "units_history"  # service id -> recorded compute units per relay
 DIFFICULTY = "difficulty"  # service id -> RelayMiningDifficulty
-DIFFICULTY_HISTORY = "difficulty_history"  # (service id, effective height) -> RelayMiningDifficulty
+DIFFICULTY_HISTORY = "difficulty_history"  # service id -> recorded RelayMiningDifficulty
 CLAIM = "claim"  # (session id, supplier) -> Claim
 PROOF = "proof"  # (session id, supplier) -> Proof, only within a block
 NONCE = "nonce"  # (timeout in ns, signer) -> True
@@ -78,12 +78,13 @@ class State:
 
     def items(self, table: str) -> Iterator[tuple[Any, Any]]:
         """Yield (key, value) in ascending key order."""
-        merged = self._merged(table)
+        merged = self.table(table)
         for key in sorted(merged):
             yield key, merged[key]
 
-    def _merged(self, table: str) -> Mapping[Any, Any]:
-        below = self.below._merged(table) if isinstance(self.below, State) else self.below.get(table, {})
+    def table(self, table: str) -> Mapping[Any, Any]:
+        """Return a whole table: the committed mapping itself where nothing was written since."""
+        below = self.below.table(table) if isinstance(self.below, State) else self.below.get(table, {})
         own = self.writes.get(table)
         if not own:
             return below
@@ -104,4 +105,4 @@ class State:
     def tables(self) -> Tables:
         """Return the state as committed tables; tables without writes are shared with the ones below."""
         below = self.below.tables() if isinstance(self.below, State) else self.below
-        return {**below, **{table: self._merged(table) for table in self.writes}}
+        return {**below, **{table: self.table(table) for table in self.writes}}
