@@ -15,7 +15,7 @@ from relay_store.store_errors import store_errors
 
 Handler = Callable[[bytes], None]  # gets one message's payload
 
-READ_WAIT_S: Final = 1.0  # a stop is noticed within this
+READ_WAIT_S: Final = 0.25  # a stop is noticed within this
 SILENCE_S: Final = (
     10.0  # after so long without a message a PING must be answered, else the connection is dead
 )
@@ -56,7 +56,7 @@ class Subscription:
     def stop(self) -> None:
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(READ_WAIT_S * 3)
+            self._thread.join(2.0)
 
     @property
     def is_confirmed(self) -> bool:

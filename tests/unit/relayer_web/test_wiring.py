@@ -132,7 +132,12 @@ def test_admission_stops_before_the_store_is_full(
             # Below the server's own limit: whoever has to write, still can.
             assert filler.client.set("miner:write", b"x")
             filler.client.flushall()
-            made.runtime.store_gate.probe()
+
+            def opened() -> bool:
+                made.runtime.store_gate.probe()
+                return made.runtime.store_gate.is_open
+
+            eventually(opened)
             checked_response(made.serve(relay_request()))
             filler.close()
 
