@@ -8,12 +8,24 @@ import pytest
 
 from localnet.chain import LocalChain
 from localnet.fixture import Fixture
+from localnet.grpc_cosmos import get_tx, get_txs_event, simulate
+from localnet.grpc_queries import all_claims, claim
 from localnet.mining_difficulty import set_difficulty
+from localnet.node_view import NodeView
 from pocket_protocol.closest_proof import ClosestProof
 from pocket_protocol.difficulty import BASE_TARGET
-from pocket_protocol.pb.pocket.proof_pb2 import MsgSubmitProof
+from pocket_protocol.pb.cosmos.tx.v1beta1_pb2 import (
+    GetTxRequest,
+    GetTxResponse,
+    GetTxsEventRequest,
+    SimulateRequest,
+    SimulateResponse,
+)
+from pocket_protocol.pb.pocket.proof_pb2 import MsgSubmitProof, QueryAllClaimsRequest, QueryGetClaimRequest
 from pocket_protocol.tx import decode_transaction
+from pocket_protocol.wire import encode
 from tests.unit.localnet.recordings import in_order, recorded_chain, replay_chain, same_result, shown
+from tests.vectors import load
 
 RECORDED = recorded_chain()
 
@@ -116,3 +128,61 @@ def test_a_replayed_transaction_is_known_and_a_stale_one_timed_out() -> None:
     chain.now_ns = lambda: 2 * 10**18
     chain.step()
     assert chain.simulate(tx_bytes).code == 42
+
+
+# --- what the node said about these transactions when asked over gRPC ----------------------------
+
+
+def grpc_samples(name: str, height: int) -> list[dict[str, Any]]:
+    samples = load("localnet/grpc")[name]["samples"]
+    read_at = "x-cosmos-block-height"
+    return [s for s in samples if s["grpc_code"] == 0 and s["response_headers"][read_at] == [str(height)]]
+
+
+@pytest.mark.parametrize(("first", "height"), [(673, 672), (703, 702)])
+def test_simulations_are_the_recorded_ones_but_for_gas(first: int, height: int) -> None:
+    txs = transactions("670-725", first, first + 4)
+    samples = grpc_samples("cosmos.tx.v1beta1.Service.Simulate", height)
+    timeout = min(decode_transaction(bytes.fromhex(tx["tx_hex"])).timeout_timestamp_ns or 0 for tx in txs)
+    chain = replay_chain(fixture_for(txs), height, timeout - 10**9)
+    assert len(samples) == 2
+    for sample in samples:
+        request = SimulateRequest.FromString(bytes.fromhex(sample["request_hex"]))
+        got = simulate(NodeView(chain), request)
+        want = SimulateResponse.FromString(bytes.fromhex(sample["response_hex"]))
+        assert got.gas_info.gas_wanted == want.gas_info.gas_wanted == 2**64 - 1
+        assert abs(got.gas_info.gas_used - want.gas_info.gas_used) < 0.1 * want.gas_info.gas_used
+        assert encode(got.result) == encode(want.result)
+
+
+def test_claims_read_over_grpc_are_the_recorded_ones_to_the_byte() -> None:
+    txs = transactions("670-725", 673, 673)
+    timeout = min(decode_transaction(bytes.fromhex(tx["tx_hex"])).timeout_timestamp_ns or 0 for tx in txs)
+    chain = replay_chain(fixture_for(txs), 672, timeout - 10**9)
+    for tx in txs:
+        chain.broadcast(bytes.fromhex(tx["tx_hex"]))
+    context = NodeView(chain).context(chain.step().height)
+    asked = [
+        *((claim, QueryGetClaimRequest, s) for s in grpc_samples("pocket.proof.Query.Claim", 676)),
+        *((all_claims, QueryAllClaimsRequest, s) for s in grpc_samples("pocket.proof.Query.AllClaims", 673)),
+    ]
+    assert len(asked) == 8
+    for query, request_type, sample in asked:
+        request = request_type.FromString(bytes.fromhex(sample["request_hex"]))
+        assert encode(query(context, request)).hex() == sample["response_hex"]  # type: ignore[operator]
+
+
+def test_a_transaction_read_over_grpc_is_the_recorded_one() -> None:
+    (sample,) = (
+        s for s in load("localnet/grpc")["cosmos.tx.v1beta1.Service.GetTx"]["samples"] if not s["grpc_code"]
+    )
+    view = NodeView(replay("670-725", 703, 707))
+    got = get_tx(view, GetTxRequest.FromString(bytes.fromhex(sample["request_hex"])))
+    want = GetTxResponse.FromString(bytes.fromhex(sample["response_hex"]))
+    for response in (got.tx_response, want.tx_response):  # a model, and another clock
+        response.ClearField("gas_used")
+        response.ClearField("timestamp")
+    assert encode(got) == encode(want)
+    request = GetTxsEventRequest(query="message.action='/pocket.proof.MsgSubmitProof'", limit=1, order_by=2)
+    found = get_txs_event(view, request)
+    assert (found.total, found.tx_responses[0].height) == (2, 707)
