@@ -1,0 +1,41 @@
+"""Several nodes' CometBFT RPC as one: the first that has the answer gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pocket_chain.node import BlockResults, CometNode, CommittedTransaction
+from pocket_chain.node_errors import NodeUnavailable
+from pocket_protocol.types import BlockPosition
+
+Answer = TypeVar("Answer")
+
+
+class CometNodes:
+    """Asks `nodes` in their order. All methods raise the first node's `NodeUnavailable` when none answers."""
+
+    def __init__(self, nodes: Sequence[CometNode]) -> None:
+        self._nodes = tuple(nodes)
+
+    def block(self, height: int) -> BlockPosition:
+        """Return the position of a past block."""
+        return self._first(lambda node: node.block(height))
+
+    def block_results(self, height: int) -> BlockResults:
+        """Return what happened in a past block."""
+        return self._first(lambda node: node.block_results(height))
+
+    def transaction(self, tx_hash: str) -> CommittedTransaction | None:
+        """Return a transaction that is in a block; None when a node's index has none."""
+        return self._first(lambda node: node.transaction(tx_hash))
+
+    def _first(self, ask: Callable[[CometNode], Answer]) -> Answer:
+        failure: NodeUnavailable | None = None
+        for node in self._nodes:
+            try:
+                return ask(node)
+            except NodeUnavailable as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure

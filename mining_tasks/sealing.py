@@ -1,0 +1,78 @@
+"""Closing the trees of sessions whose claim window has opened (decisions.md C1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mining_tasks.claims import reason_to_skip, worth_of
+from mining_tasks.outcomes import Outcomes
+from mining_tasks.seal import drain, last_drain_height, seal_session
+from mining_tasks.wiring import Miner
+from pocket_protocol.types import BlockPosition, SupplierAddress
+from pocket_protocol.windows import Windows
+from relay_store.session_state import SessionRecord
+from relay_store.sessions import Sessions
+
+DRAIN_S: Final = 3.0  # at most, of one task
+RETRY_S: Final = 0.02
+
+
+class Sealing:
+    """Drains a supplier's stream and seals its sessions."""
+
+    def __init__(
+        self, miner: Miner, supplier: SupplierAddress, position: BlockPosition, outcomes: Outcomes
+    ) -> None:
+        self._miner = miner
+        self._supplier = supplier
+        self._position = position
+        self._outcomes = outcomes
+
+    def ready(self, windows: Iterable[Windows]) -> frozenset[Windows]:
+        """Return those of `windows` whose sessions may be sealed now.
+
+        Relays answered just before a window opened are on their way for a moment: a settling time must have
+        passed, and what is in the stream must be settled; except when the window is about to close.
+        """
+        urgent = {
+            one
+            for one in windows
+            if self._position.height >= last_drain_height(one.claim_open, one.claim_close)
+        }
+        settled = urgent | {one for one in windows if self._has_settled(one)}
+        if not settled:
+            return frozenset()
+        return frozenset(settled if self._drain() else urgent)
+
+    def _has_settled(self, windows: Windows) -> bool:
+        config = self._miner.config
+        wait_s = min(config.block_time_seconds, config.extensions.settle_seconds)
+        return self._position.height > windows.claim_open or self._miner.facts.age_s() >= wait_s
+
+    def _drain(self) -> bool:
+        """Drain; while another process of this node is at it, wait for its end."""
+        accumulation, deadline_s = self._miner.accumulation, self._miner.monotonic() + DRAIN_S
+        while not drain(self._supplier, accumulation, deadline_s=deadline_s):
+            if self._miner.monotonic() + RETRY_S >= deadline_s:
+                return False
+            self._miner.sleep(RETRY_S)
+        return True
+
+    def seal(self, record: SessionRecord) -> list[SessionRecord]:
+        """Seal one session; return it as it is then if it is to be claimed, nothing if policy skips it.
+
+        Raises what `seal_session` and `worth_of` raise; the session is tried again with the next block.
+        """
+        session = record.snapshot.session_id
+        sealed = seal_session(self._supplier, session, self._miner.accumulation)
+        self._miner.metrics.count("ha_miner_session_tree_flushes", self._supplier)
+        worth = worth_of(self._miner, sealed)
+        extensions = self._miner.config.extensions
+        reason = reason_to_skip(sealed, worth, claim_unprofitable=extensions.claim_unprofitable_sessions)
+        if reason:
+            self._outcomes.skipped(sealed, reason, worth.claimed_upokt)
+            return []
+        self._outcomes.sealed(sealed, worth.claimed_upokt)
+        now = Sessions(self._miner.store, self._miner.keys, self._supplier).read(session)
+        return [] if now is None else [now]

@@ -1,0 +1,164 @@
+"""A miner process wired from its configuration: what its tasks work with.
+
+Built in each worker process after the fork: connections, gRPC channels and the curve's blinding are never shared.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mining_tasks.accounts import Accounts
+from mining_tasks.accumulate import Accumulation, Limits
+from mining_tasks.chain_facts import ChainFacts
+from mining_tasks.comet_nodes import CometNodes
+from mining_tasks.config import MinerConfig
+from mining_tasks.metrics import MinerMetrics
+from operations.sections import RedisSection, SharedExtensions
+from pocket_chain.keyring import Keyring
+from pocket_chain.node import CometNode
+from pocket_chain.queries import ChainQueries
+from pocket_chain.transactions import Transactions
+from pocket_protocol.curve import Curve, load_curve
+from pocket_protocol.signer import PrivateKey
+from pocket_protocol.types import SupplierAddress
+from relay_store.block_feed import BlockFeed
+from relay_store.connection import Store, connect
+from relay_store.keys import Keys
+from relay_store.namespace import Namespace
+from relay_store.probe import StoreReport, probe
+
+LOCK_DIRECTORY = "pocket-miner-locks"
+
+
+def keys_of(redis: RedisSection, extensions: SharedExtensions) -> Keys:
+    """Return the key names of a configuration."""
+    words = redis.namespace
+    return Keys(
+        Namespace(
+            base=words.base_prefix,
+            cache=words.cache_prefix,
+            events=words.events_prefix,
+            streams=words.streams_prefix,
+            miner=words.miner_prefix,
+            supplier=words.supplier_prefix,
+            meter=words.meter_prefix,
+            params=words.params_prefix,
+            consumer_group=words.consumer_group_prefix,
+            own=extensions.namespace,
+        )
+    )
+
+
+def open_store(config: MinerConfig, client_name: str) -> Store:
+    """Connect to the configured data store. Raises `StoreUrlInvalid`, `StoreUnavailable` (Cluster)."""
+    redis = config.redis
+    return connect(
+        redis.url,
+        pool_size=redis.pool_size,
+        pool_wait_s=redis.pool_timeout_seconds,
+        client_name=client_name,
+    )
+
+
+def curve_of(config: MinerConfig) -> Curve:
+    """Load the curve with fresh blinding. Raises `NoCurve`."""
+    curve = load_curve(config.extensions.allow_slow_python_crypto)
+    curve.randomize(secrets.token_bytes(32))
+    return curve
+
+
+def comet_nodes(config: MinerConfig) -> CometNodes:
+    """Return the CometBFT RPC of the configured node and its fallbacks."""
+    node = config.pocket_node
+    timeout_s = float(node.query_timeout_seconds)
+    nodes = (node, *config.extensions.fallback_nodes)
+    return CometNodes([CometNode(one.rpc_url, timeout_s, node.chain_id) for one in nodes])
+
+
+def state_directory(config: MinerConfig) -> Path:
+    """Return the node's directory for locks: shared by its processes, of no value after them."""
+    return Path(config.extensions.state_dir or tempfile.gettempdir())
+
+
+@dataclass
+class Miner:
+    """Everything a task needs. `token` is the node's owner token: every write is fenced by it."""
+
+    config: MinerConfig
+    token: str
+    store: Store
+    keys: Keys
+    report: StoreReport
+    curve: Curve
+    queries: ChainQueries
+    node: CometNodes
+    transactions: Transactions
+    signing_keys: Callable[[], Mapping[SupplierAddress, PrivateKey]]
+    facts: ChainFacts
+    accounts: Accounts
+    accumulation: Accumulation
+    metrics: MinerMetrics
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def build_miner(
+    config: MinerConfig,
+    token: str,
+    *,
+    keyring: Keyring | None = None,
+    metrics: MinerMetrics | None = None,
+) -> Miner:
+    """Wire one process. Raises `KeysInvalid`, `NoCurve`, `StoreUnavailable`."""
+    curve = curve_of(config)
+    ring = keyring or Keyring(config.keys, curve)
+    keys = keys_of(config.redis, config.extensions)
+    store = open_store(config, "pocket-miner")
+    report = probe(store)
+    queries = ChainQueries.of(config.pocket_node, config.extensions.fallback_nodes)
+    node = comet_nodes(config)
+    feed = BlockFeed(store.client, height_key=keys.height())
+    metrics = metrics or MinerMetrics()
+    facts = ChainFacts(queries, feed, metrics.count_cache)
+    return Miner(
+        config=config,
+        token=token,
+        store=store,
+        keys=keys,
+        report=report,
+        curve=curve,
+        queries=queries,
+        node=node,
+        transactions=Transactions(queries.channels, node),
+        signing_keys=lambda: ring.keys,
+        facts=facts,
+        accounts=Accounts(queries),
+        accumulation=_accumulation(config, token, store, keys, report, facts),
+        metrics=metrics,
+    )
+
+
+def _accumulation(
+    config: MinerConfig, token: str, store: Store, keys: Keys, report: StoreReport, facts: ChainFacts
+) -> Accumulation:
+    extensions = config.extensions
+    return Accumulation(
+        store=store,
+        keys=keys,
+        token=token,
+        lookup=facts,
+        lock_dir=state_directory(config) / f"{LOCK_DIRECTORY}-{token[:8]}",
+        limits=Limits(
+            batch_entries=config.batch_size,
+            linger_s=extensions.batch_linger_ms / 1000,
+            slice_s=float(extensions.task_slice_seconds),
+        ),
+        consumer_group=config.redis.consumer_group,
+        mixed_fleet=extensions.mixed_fleet,
+        xackdel="XACKDEL" in report.commands,
+    )
