@@ -334,9 +334,14 @@ class World:
         return total
 
     def entries(self, supplier: str = "supplier") -> list[StreamEntry]:
-        stream = self.store.client.xrange(self.keys.relay_stream(address(supplier)))
-        assert all(set(fields) == {b"data"} for _, fields in stream)
-        return [decode_stream_entry(fields[b"data"]) for _, fields in stream]
+        return self.entries_of([address(supplier)])
+
+    def entries_of(self, addresses: Sequence[str]) -> list[StreamEntry]:
+        """All entries of these suppliers' streams; each has the one field `data`."""
+        streams = [self.store.client.xrange(self.keys.relay_stream(one)) for one in addresses]
+        fields = [fields for stream in streams for _, fields in stream]
+        assert all(set(one) == {b"data"} for one in fields)
+        return [decode_stream_entry(one[b"data"]) for one in fields]
 
     def metric(self, name: str, **labels: str) -> float:
         self.runtime.metrics.flush()
