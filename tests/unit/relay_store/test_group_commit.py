@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -212,3 +214,35 @@ def test_a_caller_killed_while_it_waits_does_not_stop_the_others(store: Store) -
     leader.join(5)
     assert commits.run(("INCRBY", "n", 1)) == [2]
     assert store.client.get("given-up") is None
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import sys, gevent
+from relay_store.connection import connect
+from relay_store.group_commit import GroupCommit
+store = connect(sys.argv[1])
+commits = GroupCommit(store)
+def work(number):
+    return [commits.run(("INCRBY", f"g{number}", 1), ("INCRBY", "all", 1))[0] for _ in range(50)]
+jobs = [gevent.spawn(work, number) for number in range(32)]
+gevent.joinall(jobs, timeout=30, raise_error=True)
+assert all(job.value == list(range(1, 51)) for job in jobs)
+victim = gevent.spawn(work, 99)
+gevent.sleep(0)
+victim.kill()
+assert commits.run(("GET", "all"))[0] is not None
+print("done", int(store.client.get("all")) >= 1600)
+"""
+
+
+def test_greenlets_share_commits_and_survive_a_killed_one(store: Store) -> None:
+    host, port = store.url.hosts[0]
+    run = subprocess.run(
+        [sys.executable, "-c", GREENLETS, f"redis://{host}:{port}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (run.stdout.strip(), run.returncode) == ("done True", 0), run.stderr
