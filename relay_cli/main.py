@@ -29,6 +29,9 @@ class LazyCommand:
 
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
+    "demo": LazyCommand(
+        "relay_cli.demo.command:demo", "Do the main job once on this machine, start to paid."
+    ),
     "up": LazyCommand("relay_cli.up.command:up", "Run everything on this machine, with a local chain."),
     "relayer": LazyCommand("relay_cli.serve.relayer:relayer", "Serve relays (production)."),
     "miner": LazyCommand("relay_cli.serve.miner:miner", "Mine, claim and prove relays (production)."),

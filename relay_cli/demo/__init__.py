@@ -1,0 +1,1 @@
+"""The main job, start to end, on a local chain: serve, mine, claim, prove, be paid."""
