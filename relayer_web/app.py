@@ -13,7 +13,6 @@ from typing import Any
 from flask import Flask, Response, render_template, request
 
 from relayer_web.front_end import FrontEnd
-from relayer_web.handover import foreign_protocol_answer
 from relayer_web.inbound import Answer, Inbound
 from relayer_web.ready import health_answer, ready_answer, ready_text_answer, service_ready_answer
 from relayer_web.service_routes import READY_PREFIX, is_service_route
@@ -96,9 +95,6 @@ def create_app(front_end: FrontEnd) -> Wsgi:
 def _relay(front_end: FrontEnd) -> Answer:
     """The relay function as a view."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    foreign = foreign_protocol_answer(headers)
-    if foreign is not None:
-        return foreign
     peer = request.remote_addr or ""
     limit = front_end.config.largest_body_bytes
     body = b"" if request.environ.get(OVERSIZE_KEY) else request.stream.read(limit + 1)

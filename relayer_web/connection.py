@@ -107,10 +107,22 @@ class ClientConnection:
         head = self._read_head()
         if head is None:
             return False
+        refusal = self._refusal(head)
+        if refusal is not None:
+            self._refuse(refusal)
+            return False
         keep_alive = head.keep_alive and not self._shell.is_stopping()
         if self._is_direct(head):
             return self._serve_directly(head, keep_alive)
         return self._through_wsgi(self, head, keep_alive)
+
+    def _refusal(self, head: Head) -> Answer | None:
+        """The answer to what need not be read any further."""
+        if not self._takes_relays:
+            return None
+        if head.length > self._shell.limits.max_body_bytes:
+            return self._shell.relay(Inbound(b"", head.headers, self.peer, oversize=True))
+        return foreign_protocol_answer(head.headers)
 
     def _is_direct(self, head: Head) -> bool:
         return (
@@ -123,13 +135,6 @@ class ClientConnection:
 
     def _serve_directly(self, head: Head, keep_alive: bool) -> bool:
         self.buffer = self.buffer[head.size :]
-        answer = foreign_protocol_answer(head.headers)
-        if answer is not None:
-            self._refuse(answer)
-            return False
-        if head.length > self._shell.limits.max_body_bytes:
-            self._refuse(self._shell.relay(Inbound(b"", head.headers, self.peer, oversize=True)))
-            return False
         inbound = Inbound(self._read_body(head), head.headers, self.peer)
         answer = self._shell.relay(inbound)
         try:
@@ -208,22 +213,29 @@ class ClientConnection:
 
     def _receive_more(self) -> bool:
         """Add what comes next to the buffer; False at the end. Raises `RequestError` when time is up."""
-        if not self.buffer:
+        if not self.buffer and not self.idle:
+            limits = self._shell.limits
             self.idle = True
-            self.deadline = time.monotonic() + (
-                self._shell.limits.idle_s if self.served else self._shell.limits.client_timeout_s
-            )
-        chunk = self.sock.recv(RECEIVE_BYTES)
-        if self.idle:
-            self.idle = False
-            chunk = chunk.lstrip(b"\r\n") if chunk.startswith(b"\r\n") else chunk
-            self.start_clock()
+            self.deadline = time.monotonic() + (limits.idle_s if self.served else limits.client_timeout_s)
+        chunk = self._receive(RECEIVE_BYTES)
         if not chunk:
             if self.expired and self.buffer:
                 raise RequestError(408, "request timeout")
             return False
-        self.buffer += chunk
+        self.buffer = self.buffer + chunk if self.buffer else chunk.lstrip(b"\r\n")
+        if self.buffer and self.idle:
+            self.idle = False
+            self.start_clock()
         return True
+
+    def _receive(self, size: int) -> bytes:
+        """Receive, b"" at the end or when the sweeper made it end."""
+        try:
+            return self.sock.recv(size)
+        except OSError:
+            if self.expired:
+                return b""
+            raise
 
     def _read_body(self, head: Head) -> bytes:
         """Return the body and keep what follows it. Raises `RequestError`."""
@@ -248,7 +260,7 @@ class ClientConnection:
         parts = [first]
         missing = length - len(first)
         while missing:
-            chunk = self.sock.recv(min(missing, 4 * RECEIVE_BYTES))
+            chunk = self._receive(min(missing, 4 * RECEIVE_BYTES))
             if not chunk:
                 if self.expired:
                     raise RequestError(408, "request timeout")
@@ -268,7 +280,7 @@ class ClientConnection:
         self.deadline = time.monotonic() + LINGER_S
         left = LINGER_BYTES
         while left > 0 and not self.expired:
-            chunk = self.sock.recv(RECEIVE_BYTES)
+            chunk = self._receive(RECEIVE_BYTES)
             if not chunk:
                 return
             left -= len(chunk)

@@ -4,7 +4,7 @@
     Head                         method, target, headers, how long the body is
 
 A message whose end two readers could see in different places is refused: two lengths, a length beside a transfer
-coding, folded lines, lines that end in a bare LF, a second Host.
+coding, folded lines, lines that end in a bare LF, a second Host (the parser sees to the lengths and the Host).
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import gunicorn_h1c
 
 UNKNOWN_LENGTH: Final = -1
 MAX_LENGTH_DIGITS: Final = 15
-_STATUS: Final = (
-    (gunicorn_h1c.LimitRequestLine, 414, "request target too long"),
-    (gunicorn_h1c.LimitRequestHeaders, 431, "request headers too large"),
-    (gunicorn_h1c.InvalidHTTPVersion, 505, "HTTP version not supported"),
-    (gunicorn_h1c.InvalidRequestMethod, 400, "invalid request method"),
-    (gunicorn_h1c.InvalidHeaderName, 400, "invalid header name"),
-    (gunicorn_h1c.InvalidHeader, 400, "invalid header"),
-    (gunicorn_h1c.ParseError, 400, "invalid request"),
-)
+# By name: the package has two classes of each of these names.
+_REFUSALS: Final = {
+    "LimitRequestLine": (414, "request target too long"),
+    "LimitRequestHeaders": (431, "request headers too large"),
+    "InvalidHTTPVersion": (505, "HTTP version not supported"),
+    "InvalidRequestMethod": (400, "invalid request method"),
+    "InvalidHeaderName": (400, "invalid header name"),
+    "InvalidHeader": (400, "invalid header"),
+    "ParseError": (400, "invalid request"),
+}
 
 
 class RequestError(Exception):
@@ -81,12 +82,12 @@ def parse_head(buffer: bytes, limits: HeadLimits) -> Head | None:
             limit_request_fields=limits.max_header_count,
             limit_request_field_size=limits.max_header_bytes,
         )
-    except gunicorn_h1c.IncompleteError:
+    except Exception as error:  # IncompleteError is derived from nothing else
+        if type(error).__name__ != "IncompleteError":
+            raise _refusal(error) from None
         if len(buffer) > limits.max_bytes:
             raise _too_long(buffer) from None
         return None
-    except gunicorn_h1c.ParseError as error:
-        raise _refusal(error) from None
     size: int = request.consumed
     raw = buffer[:size]
     if raw.count(b"\n") != raw.count(b"\r\n"):
@@ -115,13 +116,9 @@ def _headers(lines: tuple[tuple[bytes, bytes], ...], is_http_1_1: bool) -> dict[
     headers: dict[str, str] = {}
     for raw_name, raw_value in lines:
         name = raw_name.decode("latin-1").lower()
-        if name in headers:
-            if name == "host":
-                raise RequestError(400, "more than one Host header")
-            continue
         if not name:
             raise RequestError(400, "folded header")
-        if "_" not in name:
+        if name not in headers and "_" not in name:
             headers[name] = raw_value.decode("latin-1")
     length = headers.get("content-length", "")
     if len(length) > MAX_LENGTH_DIGITS:
@@ -149,7 +146,7 @@ def _too_long(buffer: bytes) -> RequestError:
 
 
 def _refusal(error: Exception) -> RequestError:
-    for kind, status, text in _STATUS:
-        if isinstance(error, kind):
-            return RequestError(status, text)
-    return RequestError(400, "invalid request")
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return RequestError(
+        *next((_REFUSALS[name] for name in names if name in _REFUSALS), (400, "invalid request"))
+    )

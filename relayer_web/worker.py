@@ -111,7 +111,9 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
             request = next(parser)
             connection.continue_if_expected(head, has_body=len(connection.buffer) > head.size)
             body, oversize = self._whole_body(request)
-        except (ParseException, OSError, StopIteration):
+            if len(body) < head.length:
+                raise EOFError
+        except (ParseException, OSError, EOFError, StopIteration):
             if connection.expired:
                 raise RequestError(408, "request timeout") from None
             raise RequestError(400, UNREAD_BODY) from None
