@@ -186,3 +186,15 @@ def test_height_document_fields(store: Store) -> None:
     fields = store.client.hgetall(KEYS.height())
     assert {b"height", b"hash", b"time", b"chain_id", b"seen_ms"} == set(fields)
     assert json.loads(encode_block_event(block(9)))["height"] == int(fields[b"height"])
+
+
+def test_offers_that_are_no_news_change_neither_height_nor_age(store: Store) -> None:
+    """A block told again must not look younger: by its age the claim window's opening is judged."""
+    now = 1000.0
+    reader = feed(store, lambda: now)
+    reader.offer(block(10))
+    now = 1005.0
+    reader.offer(block(9))
+    reader.offer(block(10))
+    assert reader.last().position == block(10)
+    assert reader.last().age_s == 5.0
