@@ -38,6 +38,8 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "relay": LazyCommand("relay_cli.relay.command:relay", "Send signed relays as a gateway, or a load test."),
     "validate": LazyCommand("relay_cli.validate.command:validate", "Check a configuration file."),
     "keys": LazyCommand("relay_cli.key_listing:keys", "List the addresses of a key source."),
+    "doctor": LazyCommand("relay_cli.doctor:doctor", "Find what would keep this machine from mining."),
+    "redis-debug": LazyCommand("relay_cli.redis_debug.command:redis_debug", "Look into the store."),
     "localnet": LazyCommand("localnet.command:localnet", "Run a local Pocket chain."),
     "backend": LazyCommand("localnet.backend_command:backend", "Run the test backend."),
     "conformance": LazyCommand(

@@ -1,0 +1,226 @@
+"""validate, keys, doctor and redis-debug as an operator calls them, against a real chain and a real store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from localnet.chain import LocalChain
+from localnet.default_genesis import default_chain, write_default_chain
+from localnet.genesis import read_genesis
+from localnet.node import LocalNode
+from pocket_protocol.curve import load_curve
+from relay_cli.main import COMMANDS, cli
+from relay_store.connection import Store
+from relay_store.keys import Keys
+from relay_store.session_state import SessionSnapshot
+
+
+@dataclass
+class Place:
+    """A directory with keys and both configuration files, and the chain they name."""
+
+    directory: Path
+    node: LocalNode
+    suppliers: list[str]
+
+    def write(self, name: str, **changes: Any) -> Path:
+        path = self.directory / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+        return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[LocalNode]:
+    curve = load_curve()
+    chain = LocalChain(read_genesis(default_chain(curve).document, curve), curve)
+    chain.step(2)
+    with LocalNode(chain) as running:
+        yield running
+
+
+@pytest.fixture
+def place(node: LocalNode, store: Store, tmp_path: Path) -> Place:
+    chain = default_chain(load_curve())
+    write_default_chain(tmp_path, chain)
+    host, port = store.url.hosts[0]
+    shared = {
+        "redis": {"url": f"redis://{host}:{port}/0"},
+        "pocket_node": {
+            "query_node_rpc_url": node.rpc_url,
+            "query_node_grpc_url": node.grpc.address,
+            "grpc_insecure": True,
+        },
+        "keys": {"keys_file": str(tmp_path / "supplier-keys.yaml")},
+    }
+    backend = {"url": "http://127.0.0.1:1"}
+    backends = {
+        "jsonrpc": backend,
+        "rest": backend,
+        "grpc": {"url": "127.0.0.1:1"},
+        "websocket": {"url": "ws://h:1"},
+    }
+    services = {name: {"backends": dict(backends)} for name in ("develop-http", "develop-rest")}
+    (tmp_path / "relayer.yaml").write_text(
+        yaml.safe_dump({**shared, "services": services, "listen_addr": "127.0.0.1:1"})
+    )
+    (tmp_path / "miner.yaml").write_text(yaml.safe_dump(shared))
+    return Place(tmp_path, node, [chain.addresses[name] for name in chain.supplier_names])
+
+
+def test_every_command_loads_and_has_an_example() -> None:
+    for name, command in COMMANDS.items():
+        help_text = command.load().help or ""
+        assert "Example:" in help_text or "A first try:" in help_text, name
+    assert run("no-such-command").exit_code == 2
+
+
+def test_a_sound_file_would_start(place: Place) -> None:
+    for kind in ("relayer", "miner"):
+        file = place.directory / f"{kind}.yaml"
+        for arguments in (("validate", kind, file), (kind, "validate", "--config", file)):
+            result = run(*arguments)
+            assert (result.exit_code, result.stdout) == (0, f"config OK: {file} would start\n")
+
+
+def test_every_problem_is_shown_with_its_line_and_strict_counts_warnings(place: Place) -> None:
+    file = place.write("miner", batch_size="many", worker_pools={}, unheard_of=1, block_time_seconds=0)
+    result = run("validate", "miner", file)
+    assert result.exit_code == 1
+    assert "config is INVALID: 2 problem(s)" in result.stderr
+    for text in ("error: ", "batch_size", "block_time_seconds", "warning: ", "unheard_of: unknown key"):
+        assert text in result.stdout
+    file = place.write("miner", batch_size=1, block_time_seconds=1)
+    assert run("validate", "miner", file).exit_code == 0
+    assert run("validate", "miner", file, "--strict").exit_code == 1
+
+
+def test_check_stake_compares_backends_with_the_chain(place: Place) -> None:
+    file = place.directory / "relayer.yaml"
+    result = run("validate", "relayer", file, "--check-stake")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].startswith("stake check OK")
+    services = yaml.safe_load(file.read_text())["services"]
+    del services["develop-rest"]["backends"]["rest"]
+    services["surplus"] = {"backends": {"jsonrpc": {"url": "http://h:1"}}}
+    place.write("relayer", services=services)
+    result = run("relayer", "validate", "--config", file, "--check-stake")
+    assert result.exit_code == 1
+    for supplier in place.suppliers:
+        text = f"ERROR  staked but no backend: supplier={supplier} service=develop-rest transport=rest"
+        assert text in result.stdout
+    assert (
+        "info   backend configured, not staked (surplus): service=surplus transport=jsonrpc" in result.stdout
+    )
+    assert "stake check FAILED: 2 unserved staked pair(s)" in result.stdout
+
+
+def test_check_stake_knows_suppliers_that_are_not_staked_and_nodes_that_are_away(place: Place) -> None:
+    (place.directory / "supplier-keys.yaml").write_text(f"keys: ['{'11' * 32}']")
+    file = place.directory / "relayer.yaml"
+    result = run("validate", "relayer", file, "--check-stake")
+    assert result.exit_code == 0 and "info   supplier not staked on-chain" in result.stdout
+    result = run("validate", "relayer", file, "--check-stake", "--node", "127.0.0.1:1")
+    assert result.exit_code == 1 and "the chain cannot be asked" in result.stderr
+
+
+def test_keys_are_listed_by_address_and_never_shown(place: Place) -> None:
+    keys_file = place.directory / "supplier-keys.yaml"
+    secrets = yaml.safe_load(keys_file.read_text())["keys"]
+    for arguments in (("--keys-file", keys_file), ("--config", place.directory / "miner.yaml")):
+        result = run("keys", *arguments, "--json")
+        assert json.loads(result.stdout) == sorted(place.suppliers)
+        assert not any(secret in result.output for secret in secrets)
+    keys_file.write_text(f"keys: ['{secrets[0][:-2]}']")
+    result = run("keys", "--keys-file", keys_file)
+    assert result.exit_code == 1 and secrets[0][:-2] not in result.output
+
+
+def test_the_doctor_finds_nothing_wrong_where_nothing_is(place: Place) -> None:
+    place.write("miner", block_time_seconds=30)
+    result = run("doctor", "--config", place.directory / "miner.yaml")
+    assert result.exit_code == 0, result.output
+    for text in (
+        "open files",
+        "store: valkey",
+        "node: pocket at height",
+        "2 supplier key(s)",
+        "is staked for develop-http",
+    ):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "text"),
+    [
+        ("redis", {"url": "redis://127.0.0.1:1/0"}, "error    store:"),
+        ("pocket_node", {"query_node_rpc_url": "http://127.0.0.1:1"}, "error    node:"),
+        ("pocket_node", {"query_node_grpc_url": "127.0.0.1:1"}, "error    keys:"),
+        (
+            "pocket_node",
+            {"chain_id": "elsewhere"},
+            "error    node: the node is on another network",
+        ),
+        ("keys", {"keys_file": "/nowhere"}, "error    keys: /nowhere"),
+    ],
+)
+def test_the_doctor_goes_on_after_each_error(
+    place: Place, section: str, values: dict[str, str], text: str
+) -> None:
+    settings = yaml.safe_load((place.directory / "miner.yaml").read_text())
+    file = place.write("miner", **{section: {**settings[section], **values}})
+    result = run("doctor", "--config", file)
+    assert result.exit_code == 1
+    assert text in result.stdout and result.stdout.splitlines()[0].startswith("ok       system")
+
+
+def test_redis_debug_shows_sessions_streams_and_dead_letters(place: Place, store: Store) -> None:
+    keys, (first, second) = Keys(), place.suppliers
+    snapshot = SessionSnapshot("a" * 64, first, "app", "develop-http", 1, 10)
+    store.client.hset(keys.session(first, snapshot.session_id), mapping={**snapshot.to_fields(), "leaves": 7})
+    store.client.zadd(keys.sessions(first), {snapshot.session_id: 10})
+    store.client.xadd(keys.relay_stream(second), {"data": b"x"})
+    store.client.xgroup_create(keys.relay_stream(second), keys.consumer_group(), id="0")
+    store.client.xadd(
+        keys.dead(second), {"id": "1-1", "reason": "poison", "detail": "d", "length": 1, "body": b"x"}
+    )
+    config = ("redis-debug", "--config", place.directory / "relayer.yaml")
+    rows = json.loads(run(*config, "sessions", "--json").stdout)
+    assert [(row["supplier"], row["leaves"], row["state"], row["heights"]) for row in rows] == [
+        (first, 7, "active", "1-10")
+    ]
+    assert json.loads(run(*config, "sessions", "--json", "--state", "proved").stdout) == []
+    rows = {row["supplier"]: row for row in json.loads(run(*config, "streams", "--json").stdout)}
+    assert (rows[first]["entries"], rows[second]["entries"]) == (0, 1)
+    assert rows[second]["groups"] == "ha-miners (0 consumers)"
+    text = run(*config, "dead", "--supplier", second).stdout
+    assert second in text and "poison" in text and "1 row(s)" in text
+
+
+def test_redis_debug_says_what_it_cannot_reach(tmp_path: Path) -> None:
+    assert "unknown scheme" in run("redis-debug", "--redis", "ftp://x", "sessions").stderr
+    result = run("redis-debug", "--redis", "redis://127.0.0.1:1/0", "sessions")
+    assert result.exit_code == 1 and "Error:" in result.stderr
+
+
+def test_relayer_and_miner_refuse_to_start_from_a_bad_file(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, variable in (("relayer", "POCKET_RELAYER_CONFIG"), ("miner", "POCKET_MINER_CONFIG")):
+        monkeypatch.delenv(variable, raising=False)
+        assert "--config is required" in run(kind).stderr
+        file = place.write(kind, redis={"url": "ftp://user:hush@h"})
+        result = run(kind, "--config", file)
+        assert result.exit_code == 1
+        assert "redis.url: unknown scheme 'ftp'" in result.stderr and "hush" not in result.output
