@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import quote, unquote, unquote_to_bytes, urlencode
 
 from relayer_web.backends.contract import ForbiddenRequest
 
@@ -77,10 +77,17 @@ def merged_query(endpoint_query: str, inner_query: str) -> str:
     """The endpoint's and the sender's parameters, keys sorted, values of one key in that order, encoded anew."""
     if not endpoint_query and not inner_query:
         return ""
-    pairs: list[tuple[bytes, bytes]] = []
-    for query in (endpoint_query, inner_query):
-        pairs += parse_qsl(query.encode("utf-8", "replace"), keep_blank_values=True)
+    pairs = [
+        (_decoded(name), _decoded(value))
+        for query in (endpoint_query, inner_query)
+        for name, _, value in (part.partition("=") for part in query.split("&") if part)
+    ]
     return urlencode(sorted(pairs, key=lambda pair: pair[0]))
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes a query's name or value stands for; they need not be text."""
+    return unquote_to_bytes(text.replace("+", " ").encode("utf-8", "replace"))
 
 
 def _split(url: str) -> tuple[str, str]:

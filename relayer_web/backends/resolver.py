@@ -16,6 +16,7 @@ from typing import Any, Final
 Address = tuple[int, tuple[Any, ...]]  # family, sockaddr
 Lookup = Callable[..., Sequence[tuple[Any, ...]]]
 LIFETIME_S: Final = 30.0
+RETRY_S: Final = 1.0  # old addresses serve this much longer after a look-up that failed
 
 
 class Resolver:
@@ -80,6 +81,8 @@ class Resolver:
             self._error = None
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that is no valid IDN
             self._error = error if isinstance(error, OSError) else OSError(str(error))
+            if self._addresses:
+                self._expires_at = self._monotonic() + RETRY_S
         finally:
             with self._lock:
                 self._running = None
