@@ -164,11 +164,22 @@ class Deployment:
         assert process_id is not None, f"{name} is not running"
         return process_id
 
-    def children_of(self, name: str) -> list[int]:
-        """The direct child processes of a process of ours."""
+    def children_of(self, name: str, containing: str) -> list[int]:
+        """The direct child processes of a process of ours whose command line contains a text."""
         parent = self.process_id(name)
-        path = Path(f"/proc/{parent}/task/{parent}/children")
-        return [int(number) for number in path.read_text().split()]
+        numbers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [int(number) for number in numbers if containing.encode() in command_line(number)]
+
+    def front_end_workers(self) -> list[int]:
+        return self.children_of("relayer", "gunicorn")
+
+
+def command_line(process_id: str) -> bytes:
+    """A process's command line; empty when it has ended."""
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @contextmanager
