@@ -10,10 +10,11 @@ CONTROL_QUEUE: Final = "control"
 
 ACCUMULATE: Final = ACCUMULATE_TASK
 ADVANCE: Final = "mining_tasks.advance"
+TAKE_OVER: Final = "mining_tasks.take_over"
 REGISTER: Final = "mining_tasks.register"
 TIDY: Final = "mining_tasks.tidy"
 CHECK_BALANCE: Final = "mining_tasks.check_balance"
-OF_SUPPLIER: Final = frozenset((ACCUMULATE, ADVANCE, REGISTER, TIDY, CHECK_BALANCE))
+OF_SUPPLIER: Final = frozenset((ACCUMULATE, ADVANCE, TAKE_OVER, REGISTER, TIDY, CHECK_BALANCE))
 
 SWEEP: Final = "mining_tasks.sweep"
 RECONCILE: Final = "mining_tasks.reconcile"

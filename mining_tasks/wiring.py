@@ -17,9 +17,9 @@ from mining_tasks.accumulate import Accumulation, Limits
 from mining_tasks.chain_facts import ChainFacts
 from mining_tasks.comet_nodes import CometNodes
 from mining_tasks.config import MinerConfig
+from mining_tasks.held_keys import HeldKeys
 from mining_tasks.metrics import MinerMetrics
 from operations.sections import RedisSection, SharedExtensions
-from pocket_chain.keyring import Keyring
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
 from pocket_chain.transactions import Transactions
@@ -31,8 +31,6 @@ from relay_store.connection import Store, connect
 from relay_store.keys import Keys
 from relay_store.namespace import Namespace
 from relay_store.probe import StoreReport, probe
-
-LOCK_DIRECTORY = "pocket-miner-locks"
 
 
 def keys_of(redis: RedisSection, extensions: SharedExtensions) -> Keys:
@@ -81,8 +79,13 @@ def comet_nodes(config: MinerConfig) -> CometNodes:
 
 
 def state_directory(config: MinerConfig) -> Path:
-    """Return the node's directory for locks: shared by its processes, of no value after them."""
+    """Return the directory for files that are of no value after the node."""
     return Path(config.extensions.state_dir or tempfile.gettempdir())
+
+
+def lock_directory(config: MinerConfig, token: str) -> Path:
+    """Return the directory of a node's locks: its own, since another node's process may be stopped in one."""
+    return state_directory(config) / f"pocket-miner-locks-{token[:8]}"
 
 
 @dataclass
@@ -107,23 +110,15 @@ class Miner:
     sleep: Callable[[float], None] = time.sleep
 
 
-def build_miner(
-    config: MinerConfig,
-    token: str,
-    *,
-    keyring: Keyring | None = None,
-    metrics: MinerMetrics | None = None,
-) -> Miner:
-    """Wire one process. Raises `KeysInvalid`, `NoCurve`, `StoreUnavailable`."""
+def build_miner(config: MinerConfig, token: str, held: HeldKeys, metrics: MinerMetrics) -> Miner:
+    """Wire one process. Raises `NoCurve`, `StoreUnavailable`."""
     curve = curve_of(config)
-    ring = keyring or Keyring(config.keys, curve)
     keys = keys_of(config.redis, config.extensions)
     store = open_store(config, "pocket-miner")
     report = probe(store)
     queries = ChainQueries.of(config.pocket_node, config.extensions.fallback_nodes)
     node = comet_nodes(config)
     feed = BlockFeed(store.client, height_key=keys.height())
-    metrics = metrics or MinerMetrics()
     facts = ChainFacts(queries, feed, metrics.count_cache)
     return Miner(
         config=config,
@@ -135,7 +130,7 @@ def build_miner(
         queries=queries,
         node=node,
         transactions=Transactions(queries.channels, node),
-        signing_keys=lambda: ring.keys,
+        signing_keys=lambda: held.signing,
         facts=facts,
         accounts=Accounts(queries),
         accumulation=_accumulation(config, token, store, keys, report, facts),
@@ -152,7 +147,7 @@ def _accumulation(
         keys=keys,
         token=token,
         lookup=facts,
-        lock_dir=state_directory(config) / f"{LOCK_DIRECTORY}-{token[:8]}",
+        lock_dir=lock_directory(config, token),
         limits=Limits(
             batch_entries=config.batch_size,
             linger_s=extensions.batch_linger_ms / 1000,

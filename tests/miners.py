@@ -15,9 +15,11 @@ from localnet.node import LocalNode
 from mining_tasks.accumulate import accumulate
 from mining_tasks.advance import Step, advance
 from mining_tasks.config import MinerConfig, load_miner_config
+from mining_tasks.held_keys import HeldKeys
 from mining_tasks.judgement import Fate
 from mining_tasks.metrics import MinerMetrics
 from mining_tasks.wiring import Miner, build_miner
+from pocket_chain.keyring import Keyring
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 from pocket_protocol.relay import relay_hash
 from pocket_protocol.stream_entry import StreamEntry, encode_stream_entry
@@ -33,7 +35,7 @@ from relay_store.block_feed import BlockPublisher
 from relay_store.lease import StoreLease
 from relay_store.session_state import SessionRecord
 from relay_store.sessions import Sessions
-from tests.unit.localnet.chains import World
+from tests.unit.localnet.chains import CURVE, World
 
 CONFIG = """
 redis: {{url: "{store}"}}
@@ -92,7 +94,9 @@ class Mine:
     def __init__(self, world: World, node: LocalNode, config: MinerConfig, token: str = "me") -> None:
         self.world, self.node, self.config = world, node, config
         self.supplier = SupplierAddress(world.address("supplier1"))
-        self.miner: Miner = build_miner(config, token, metrics=MinerMetrics(CollectorRegistry()))
+        self.miner: Miner = build_miner(
+            config, token, HeldKeys(Keyring(config.keys, CURVE)), MinerMetrics(CollectorRegistry())
+        )
         self.publisher = BlockPublisher(
             self.miner.store.client,
             height_key=self.miner.keys.height(),

@@ -1,0 +1,54 @@
+"""A process's signing keys, followed while it runs; a key taken away still finishes what it began.
+
+A session that was served under a key needs it for its claim and its proof. So a removed key is kept in memory until
+the process ends; nothing new is served or owned with it (spec/miner.md §1.8).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pocket_chain.keyring import KeyChange, Keyring
+from pocket_protocol.signer import PrivateKey
+from pocket_protocol.types import SupplierAddress
+
+POLL_S: Final = 3.0
+
+
+class HeldKeys:
+    """`current` are the configured keys, `signing` those and the ones that finish."""
+
+    def __init__(self, keyring: Keyring, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._keyring = keyring
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._seen: dict[SupplierAddress, PrivateKey] = dict(keyring.keys)
+        self._polled_at = monotonic()
+
+    @property
+    def current(self) -> frozenset[SupplierAddress]:
+        return self._keyring.addresses
+
+    @property
+    def signing(self) -> Mapping[SupplierAddress, PrivateKey]:
+        return self._seen
+
+    @property
+    def errors(self) -> int:
+        """Failed reads since the start."""
+        return self._keyring.errors
+
+    def follow(self) -> KeyChange | None:
+        """Look at the key sources if it is time to; return what changed."""
+        with self._lock:
+            now = self._monotonic()
+            if now - self._polled_at < POLL_S:
+                return None
+            self._polled_at = now
+            change = self._keyring.poll()
+            if change is not None:
+                self._seen = {**self._seen, **self._keyring.keys}
+            return change

@@ -1,0 +1,60 @@
+"""Which suppliers a node should own: a pure share-out (decisions.md E, spec/miner.md §1.6).
+
+Every node computes its own share from what it sees; leases make it true. The newest are given up first, since trees
+and caches of older ones are warm, and what was given up is not taken back at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a node sees. Times are on its monotonic clock."""
+
+    wanted: Collection[str]  # suppliers whose keys it holds
+    owned: Mapping[str, float]  # supplier -> when it was acquired
+    free_since: Mapping[str, float]  # suppliers without a lease -> since when
+    given_up: Mapping[str, float]  # supplier -> when
+    live_nodes: int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """What to do now."""
+
+    release: tuple[str, ...] = ()
+    acquire: tuple[str, ...] = ()
+
+
+def fair_share(suppliers: int, nodes: int) -> int:
+    """Return how many suppliers each node should own at most: ceil(suppliers / nodes)."""
+    return -(-suppliers // max(nodes, 1))
+
+
+def share_out(view: View, *, cool_down_s: float, orphan_s: float, may_release: bool) -> Moves:
+    """Return the moves of one node.
+
+    Suppliers no longer wanted are released. Above its share a node releases the newest; below it, it takes free
+    ones; beyond it, only those that nobody took for `orphan_s`. `may_release` is false between rebalances.
+    """
+    unwanted = tuple(supplier for supplier in view.owned if supplier not in view.wanted)
+    kept = [supplier for supplier in view.owned if supplier in view.wanted]
+    fair = fair_share(len(view.wanted), view.live_nodes)
+    excess = len(kept) - fair
+    if excess > 0 and may_release:
+        newest_first = sorted(kept, key=lambda supplier: (view.owned[supplier], supplier), reverse=True)
+        return Moves((*unwanted, *newest_first[:excess]))
+    free = [
+        supplier
+        for supplier in sorted(view.free_since, key=lambda one: (view.free_since[one], one))
+        if supplier in view.wanted
+        and supplier not in view.owned
+        and view.now - view.given_up.get(supplier, float("-inf")) >= cool_down_s
+    ]
+    room = max(fair - len(kept), 0)
+    orphans = tuple(one for one in free[room:] if view.now - view.free_since[one] >= orphan_s)
+    return Moves(unwanted, (*free[:room], *orphans))

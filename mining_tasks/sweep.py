@@ -1,0 +1,123 @@
+"""The beat's safety net: work nobody was sent to, for all suppliers of the deployment (decisions.md B1).
+
+Blocks and tickets normally bring every task. A lost message, a crashed front end or a node that missed a block leave
+something behind; this finds it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from zlib import crc32
+
+from celery import Celery
+
+from mining_tasks.advance import HORIZON_BLOCKS
+from mining_tasks.registration import Registration
+from mining_tasks.routing import ACCUMULATE, ADVANCE, supplier_queue
+from mining_tasks.wiring import Miner
+from relay_store.service_factor import ServiceFactors
+from relay_store.store_errors import store_errors
+
+SHORTEST_PERIOD_S: Final = 5
+
+
+class Sweep:
+    """One look over all managed suppliers. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, app: Celery, miner: Miner, registration: Registration) -> None:
+        self._app = app
+        self._miner = miner
+        self._registration = registration
+
+    def is_current(self, epoch: int) -> bool:
+        """Return whether the beat of that epoch is still the last one that was elected."""
+        with store_errors():
+            current = self._miner.store.client.get(self._miner.keys.beat_lease().epoch)
+        return current is not None and int(current) == epoch
+
+    def streams(self) -> None:
+        """Send owned suppliers with entries waiting and no task on its way to accumulation."""
+        waiting = [
+            supplier
+            for supplier, length in self._ask(
+                self._owned(), lambda pipe, s: pipe.xlen(self._miner.keys.relay_stream(s))
+            )
+            if length
+        ]
+        self._send(ACCUMULATE, self._idle(waiting))
+
+    def sessions(self) -> None:
+        """Send owned suppliers with sessions that are over, each once in a while, to `advance`."""
+        height = self._miner.facts.height()
+        period_s = max(SHORTEST_PERIOD_S, int(2 * self._miner.config.block_time_seconds))
+        turn = int(time.time()) % period_s
+        suppliers = [one for one in self._owned() if crc32(one.encode()) % period_s == turn]
+        keys = self._miner.keys
+        due = [
+            supplier
+            for supplier, count in self._ask(
+                suppliers, lambda pipe, s: pipe.zcount(keys.sessions(s), height - HORIZON_BLOCKS, height)
+            )
+            if count
+        ]
+        self._send(ADVANCE, self._idle(due))
+
+    def send_all(self, task: str) -> None:
+        """Send every owned supplier, unless its queue is busy, to `task`."""
+        self._send(task, self._idle(self._owned()))
+
+    def publish_service_factors(self) -> None:
+        """Write the configured factors anew before they run out (T21)."""
+        config, now_s = self._miner.config, int(time.time())
+        factors = ServiceFactors(
+            self._miner.store.client,
+            factor_key=self._miner.keys.service_factor,
+            ttl_s=int(config.cache_ttl_s),
+        )
+        with store_errors():
+            if config.default_service_factor:
+                factors.write("", config.default_service_factor, now_s)
+            for service, factor in config.service_factors.items():
+                if factor:
+                    factors.write(service, factor, now_s)
+
+    def _owned(self) -> list[str]:
+        """The suppliers some node owns now: a task for another one would only lie there.
+
+        Leases over independent masters are not in the data store; there every owner counts that ever was.
+        """
+        managed = sorted(self._registration.managed())
+        keys, elsewhere = self._miner.keys, self._miner.config.extensions.redlock_urls
+        key = keys.owner if elsewhere else keys.lease
+        return [s for s, owned in self._ask(managed, lambda pipe, s: pipe.exists(key(s))) if owned]
+
+    def _ask(self, suppliers: Sequence[str], question: Any) -> list[tuple[str, int]]:
+        if not suppliers:
+            return []
+        with store_errors():
+            pipeline = self._miner.store.client.pipeline(transaction=False)
+            for supplier in suppliers:
+                question(pipeline, supplier)
+            return list(zip(suppliers, pipeline.execute(), strict=True))
+
+    def _idle(self, suppliers: Sequence[str]) -> list[str]:
+        """Those whose queue is empty."""
+        if not suppliers:
+            return []
+        with self._app.connection_for_write() as connection:
+            pipeline = connection.default_channel.client.pipeline()
+            for supplier in suppliers:
+                pipeline.llen(supplier_queue(supplier))
+            lengths = pipeline.execute()
+        return [supplier for supplier, length in zip(suppliers, lengths, strict=True) if not length]
+
+    def _send(self, task: str, suppliers: Sequence[str]) -> None:
+        if not suppliers:
+            return
+        with self._app.producer_or_acquire() as producer:
+            for supplier in suppliers:
+                self._app.send_task(
+                    task, args=(supplier,), queue=supplier_queue(supplier), producer=producer, expires=60.0
+                )

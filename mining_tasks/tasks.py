@@ -1,0 +1,187 @@
+"""Celery's tasks: thin shells. Ids in, a plain function called, its outcome counted; each is safe to run twice.
+
+An error is logged and counted, and the task ends: blocks, tickets and the sweep bring the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import structlog
+
+from mining_tasks import process, worker  # noqa: F401 - `worker` connects Celery's signals
+from mining_tasks.accumulate import Outcome, accumulate, reclaim
+from mining_tasks.advance import advance
+from mining_tasks.balances import check_balance
+from mining_tasks.celery import app
+from mining_tasks.judgement import Fate
+from mining_tasks.local_lock import supplier_lock
+from mining_tasks.routing import (
+    ACCUMULATE,
+    ADVANCE,
+    CHECK_BALANCE,
+    CHECK_BALANCES,
+    CLEAN_UP,
+    RECONCILE,
+    REGISTER,
+    SWEEP,
+    TAKE_OVER,
+    TIDY,
+    supplier_queue,
+)
+from mining_tasks.sweep import Sweep
+from mining_tasks.tidying import tidy
+from pocket_protocol.errors import PocketError
+from pocket_protocol.types import SupplierAddress
+from relay_store.fence import NotOwner
+from relay_store.relay_stream import stream_length
+
+ADVANCE_LOCKS = "advance"
+
+log = structlog.get_logger("tasks")
+
+
+def _task(name: str) -> Callable[[Callable[..., None]], Any]:
+    """Register a shell under `name`."""
+
+    def register(run: Callable[..., None]) -> Any:
+        @wraps(run)
+        def shell(*args: Any, **kwargs: Any) -> None:
+            started = time.monotonic()
+            metrics = process.process_metrics()
+            try:
+                run(*args, **kwargs)
+            except NotOwner:
+                log.info("supplier belongs to another node", task=name, about=args)
+            except PocketError as error:
+                metrics.count("ha_miner_task_failures", name.partition(".")[2], error.reason)
+                log.warning("task failed", task=name, about=args, reason=error.reason, error=str(error)[:500])
+            finally:
+                metrics.observe("ha_miner_task_seconds", time.monotonic() - started, name.partition(".")[2])
+
+        return app.task(name=name)(shell)
+
+    return register
+
+
+def _count(supplier: str, outcome: Outcome) -> None:
+    metrics = process.process_metrics()
+    settled = sum(outcome.fates.values())
+    metrics.count("ha_miner_relays_consumed_from_stream", supplier, by=settled)
+    metrics.count("ha_miner_messages_acknowledged", supplier, by=settled)
+    metrics.count("ha_miner_relays_added_to_smst", supplier, by=outcome.fates[Fate.NEW])
+    for fate in (Fate.DUPLICATE, Fate.LATE, Fate.BELOW, Fate.DEAD):
+        metrics.count("ha_miner_relays_rejected", supplier, fate.value, by=outcome.fates[fate])
+    metrics.set("ha_miner_consumer_lag", outcome.remaining, supplier)
+    if outcome.fates[Fate.DEAD]:
+        log.error("entries are no relays of ours", supplier=supplier, entries=outcome.fates[Fate.DEAD])
+
+
+def _accumulate(supplier: str) -> None:
+    outcome = accumulate(supplier, process.workplace().miner.accumulation)
+    _count(supplier, outcome)
+    if outcome.remaining and outcome.batches and not outcome.busy and not outcome.owner_lost:
+        app.send_task(ACCUMULATE, args=(supplier,), queue=supplier_queue(supplier))
+
+
+def _advance(supplier: str, *, everything: bool = False) -> None:
+    """Advance until no newer block has come meanwhile; another process of this node at it does the same."""
+    miner = process.workplace().miner
+    with supplier_lock(miner.accumulation.lock_dir / ADVANCE_LOCKS, supplier) as held:
+        while held:
+            step = advance(SupplierAddress(supplier), miner, everything=everything)
+            if step.owner_lost or step.height >= miner.facts.height():
+                return
+
+
+@_task(ACCUMULATE)
+def accumulate_relays(supplier: str) -> None:
+    """Move a supplier's relays from its stream into its sessions."""
+    _accumulate(supplier)
+
+
+@_task(ADVANCE)
+def advance_sessions(supplier: str) -> None:
+    """Take a supplier's sessions one step further."""
+    _advance(supplier)
+
+
+@_task(TAKE_OVER)
+def take_over(supplier: str) -> None:
+    """Begin with a supplier this node has just acquired: what others left pending, then everything due."""
+    place = process.workplace()
+    _register(supplier)
+    reclaim(supplier, place.miner.accumulation)
+    if stream_length(place.miner.store, place.miner.keys, supplier):
+        _accumulate(supplier)
+    _advance(supplier, everything=True)
+
+
+@_task(REGISTER)
+def register(supplier: str) -> None:
+    """Tell relayers what the chain says of a supplier."""
+    _register(supplier)
+
+
+def _register(supplier: str) -> None:
+    place, address = process.workplace(), SupplierAddress(supplier)
+    if address not in place.held.current:
+        place.registration.withdraw(address, "key_removal")
+        return
+    place.registration.refresh(address, place.miner.facts.height())
+
+
+@_task(TIDY)
+def tidy_sessions(supplier: str) -> None:
+    """Drop what has run out, and look at sessions that ended long ago."""
+    tidy(SupplierAddress(supplier), process.workplace().miner)
+    _advance(supplier, everything=True)
+
+
+@_task(CHECK_BALANCE)
+def check_supplier_balance(supplier: str) -> None:
+    """Warn before a supplier cannot pay."""
+    check_balance(SupplierAddress(supplier), process.workplace().miner)
+
+
+# --- sent by the beat, with the epoch of the beat that sent them
+
+
+def _sweep(epoch: int) -> Sweep | None:
+    """Return the sweep, None for a task of a beat that has been replaced."""
+    place = process.workplace()
+    sweep = Sweep(app, place.miner, place.registration)
+    return sweep if sweep.is_current(epoch) else None
+
+
+@_task(SWEEP)
+def sweep_suppliers(epoch: int) -> None:
+    """Find relays and sessions nobody was sent to: the safety net."""
+    if sweep := _sweep(epoch):
+        sweep.streams()
+        sweep.sessions()
+
+
+@_task(RECONCILE)
+def reconcile(epoch: int) -> None:
+    """Bring every supplier's documents up to date."""
+    if sweep := _sweep(epoch):
+        sweep.send_all(REGISTER)
+        sweep.publish_service_factors()
+
+
+@_task(CLEAN_UP)
+def clean_up(epoch: int) -> None:
+    """Tidy every supplier's sessions."""
+    if sweep := _sweep(epoch):
+        sweep.send_all(TIDY)
+
+
+@_task(CHECK_BALANCES)
+def check_balances(epoch: int) -> None:
+    """Check every supplier's balance."""
+    if sweep := _sweep(epoch):
+        sweep.send_all(CHECK_BALANCE)
