@@ -108,33 +108,40 @@ def log_tails(network: Network) -> str:
 
 def print_report(report: Report, console: Console) -> None:
     """Print the ledger, the balances and the verdict."""
-    table = Table(title="Ledger: one line per session of a supplier", title_justify="left")
-    for name in ("service", "session end", "supplier"):
-        table.add_column(name)
-    for name in ("answered", "wal", "leaves", "num_relays", "claimed uPOKT", "settled uPOKT"):
-        table.add_column(name, justify="right")
-    table.add_column("proof")
+    table = Table(
+        title="Ledger: a line per session of a supplier", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
+    for name in ("service", "end", "supplier"):
+        table.add_column(name, no_wrap=True)
+    for name in ("relays", "wal", "leaves", "claim", "claimed", "settled"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("proof", no_wrap=True)
     for row in report.rows:
-        proof = "required, valid" if row.proved else "missing" if row.proof_required else "not required"
+        proof = "valid" if row.proved else "MISSING" if row.proof_required else "no need"
         numbers = (row.answered, row.wal, row.leaves, row.num_relays)
         table.add_row(
-            *(row.service_id, str(row.session_end), f"{row.supplier[:12]}…"),
+            *(row.service_id, str(row.session_end), f"…{row.supplier[-6:]}"),
             *map(str, numbers),
             *(f"{row.claimed_upokt:,}", f"{row.settled_upokt:,}", proof),
         )
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     console.print(table)
+    console.print(
+        "relays: answered to the client; wal, leaves: the miner's books; claim: num_relays on the chain",
+        **plain,
+    )
     for supplier, before in report.balances_before.items():
         after = report.balances_after[supplier]
-        console.print(f"{supplier}: {before:,} → {after:,} uPOKT ({after - before:+,})", highlight=False)
+        console.print(f"{supplier}: {before:,} → {after:,} uPOKT ({after - before:+,})", **plain)
     for name, count in report.restarts.items():
-        console.print(f"note: {name} had to be started again {count} time(s)", highlight=False)
+        console.print(f"note: {name} had to be started again {count} time(s)", **plain)
     totals = report.to_json()["totals"]
     if report.problems:
         for problem in report.problems:
-            console.print(f"PROBLEM: {problem}", highlight=False, markup=False)
+            console.print(f"PROBLEM: {problem}", **plain)
         return
     console.print(
         f"OK: {totals['answered']} relays answered = {totals['wal']} in the WAL = {totals['leaves']} leaves ="
         f" {totals['num_relays']} claimed; {totals['settled_upokt']:,} uPOKT settled, {report.seconds:.0f} s",
-        highlight=False,
+        **plain,
     )
