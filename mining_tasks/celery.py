@@ -10,10 +10,16 @@ from typing import Any
 from celery import Celery
 
 from mining_tasks.celery_settings import celery_settings, configured
+from operations.config_file import ConfigInvalid
 
 app = Celery("mining_tasks", set_as_current=False)
 
 
 @app.on_configure.connect(weak=False)
 def _configure(sender: Any, **_: Any) -> None:
-    sender.config_from_object(celery_settings(configured().config))
+    try:
+        config = configured().config
+    except ConfigInvalid as invalid:
+        # Celery only logs what a signal's receiver raises, and would go on with a broker of its own choice.
+        raise SystemExit(f"configuration is invalid:\n{invalid}") from None
+    sender.config_from_object(celery_settings(config))

@@ -2,8 +2,8 @@
 
     POCKET_RELAYER_CONFIG=relayer.yaml gunicorn -c python:relayer_web.gunicorn_conf relayer_web.wsgi:app
 
-Module variables with gunicorn's names are its settings. SIGHUP starts new workers, which read the file again;
-addresses and the number of workers stay.
+Module variables with gunicorn's names are its settings. SIGHUP reads the file again and starts new workers with it
+(or with the last good one, when it is not valid); addresses and the number of workers stay.
 
 Metric files: unless `PROMETHEUS_MULTIPROC_DIR` is set by whoever started us and serves them, the master makes a
 directory and runs the metrics endpoint on `metrics.addr` as a child process.
@@ -18,24 +18,38 @@ monkey.patch_all()
 import os  # noqa: E402
 import resource  # noqa: E402
 import shutil  # noqa: E402
+import sys  # noqa: E402
 import tempfile  # noqa: E402
 from typing import Any, Final  # noqa: E402
 
 from operations import logs  # noqa: E402
+from operations.config_file import ConfigInvalid, Loaded  # noqa: E402
 from operations.metrics_server import (  # noqa: E402
     DIRECTORY_VARIABLE,
     mark_process_dead,
     prepare_directory,
 )
 from operations.setting import split_address  # noqa: E402
-from relayer_web.config import CONFIG_VARIABLE, load_relayer_config  # noqa: E402
+from relayer_web.config import CONFIG_VARIABLE, RelayerConfig, load_relayer_config  # noqa: E402
 from relayer_web.metrics_child import MetricsChild  # noqa: E402
 
 GRACEFUL_S: Final = 30
 IDLE_S: Final = 120
 STALLED_WORKER_S: Final = 60
 
-_loaded = load_relayer_config(os.environ[CONFIG_VARIABLE])
+
+def _load() -> Loaded[RelayerConfig]:
+    """The file's content; what is wrong with it ends the process in plain words."""
+    path = os.environ.get(CONFIG_VARIABLE)
+    if not path:
+        sys.exit(f"{CONFIG_VARIABLE} must name the relayer's configuration file")
+    try:
+        return load_relayer_config(path)
+    except ConfigInvalid as invalid:
+        sys.exit(f"configuration is invalid:\n{invalid}")
+
+
+_loaded = _load()
 _relayer = _loaded.config
 logs.configure(_relayer.logging, "relayer")
 
@@ -92,6 +106,11 @@ limit_request_fields = 32768
 limit_request_field_size = 0
 
 
+def on_reload(server: Any) -> None:
+    """SIGHUP: the workers started now take the file as it is now, if it is valid."""
+    reload_config()
+
+
 def post_fork(server: Any, worker: Any) -> None:
     """gRPC must know about gevent before its first channel."""
     from grpc.experimental.gevent import init_gevent
@@ -100,9 +119,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """The addresses are bound: serve the metrics, and say what the file could have said better."""
-    for warning in _loaded.warnings:
-        server.log.warning("%s", warning)
+    """The addresses are bound: serve the metrics."""
     if _metrics_child is not None:
         _metrics_child.start()
 
