@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.processes import COMMAND
+from tests.integration.processes import COMMAND, free_port_flags
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 RELAYS = 520
@@ -25,7 +25,9 @@ def test_the_main_job_ends_with_books_that_close(tmp_path: Path) -> None:
         "--dir",
         str(tmp_path / "run"),
     )
-    result = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [*COMMAND, *arguments, *free_port_flags()], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     ledger = json.loads(result.stdout)
     assert ledger["ok"] and ledger["problems"] == [] and ledger["restarts"] == {}

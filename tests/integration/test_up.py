@@ -7,22 +7,37 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from relay_cli.run_directory import Run, read_run
-from tests.integration.processes import COMMAND, command, descendants, eventually, running
+from tests.integration.processes import (
+    COMMAND,
+    command,
+    descendants,
+    eventually,
+    free_port_flags,
+    process_table,
+    running,
+)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 START_S = 60.0
-PARTS = {"store": "valkey-server", "miner": "celery -A mining_tasks worker", "relayer": "gunicorn"}
+BACK_S = 60.0
+PARTS = {
+    "store": "valkey-server",
+    "miner": "celery -A mining_tasks worker",
+    "beat": "celery -A mining_tasks beat",
+    "relayer": "gunicorn",
+}
 
 
 @dataclass
 class Up:
+    """A running `up` and what it wrote."""
+
     process: subprocess.Popen[str]
     directory: Path
     log: Path
@@ -32,103 +47,78 @@ class Up:
         return read_run(self.directory)
 
     def part(self, name: str) -> int:
-        """Return the process id of a part's own process."""
-        return next(
-            (
-                pid
-                for pid, line in descendants(self.process.pid).items()
-                if PARTS[name] in line and self._is_child(pid)
-            ),
-            0,
-        )
+        """Return the process id of a part's own process, 0 while there is none."""
+        for pid, (parent, line) in process_table().items():
+            if parent == self.process.pid and PARTS[name] in line:
+                return pid
+        return 0
 
-    def _is_child(self, pid: int) -> bool:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(self.process.pid)
+    def says(self, text: str) -> bool:
+        return text in self.log.read_text()
 
     def serves(self) -> bool:
-        arguments = (
-            "relay",
-            "jsonrpc",
-            "--localnet",
-            "--dir",
-            str(self.directory),
-            "--service",
-            "develop-http",
-            "--json",
-        )
-        result = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+        where = ("--localnet", "--dir", str(self.directory), "--service", "develop-http")
+        result = run_command("relay", "jsonrpc", *where, "--json")
         return result.returncode == 0 and json.loads(result.stdout)["success"]
 
+    def kill_and_await(self, name: str) -> None:
+        """Kill a part as a crash would; it must be back, ready, and said so."""
+        before = self.part(name)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: self.says(f"{name} was ended by signal 9; starting it again"), BACK_S)
+        eventually(lambda: self.part(name) not in (0, before), BACK_S)
+        eventually(lambda: self.says(f"{name} is ready again"), BACK_S)
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    directory = tmp_path_factory.mktemp("up")
-    log = directory / "up.txt"
-    arguments = (
-        "up",
-        "--dir",
-        str(directory / "run"),
-        "--any-port",
-        "--workers",
-        "1",
-        "--mining-processes",
-        "1",
-    )
-    with command(*arguments, log=log) as process:
-        eventually(
-            lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None, START_S
-        )
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_everything_comes_up_comes_back_and_goes(tmp_path: Path) -> None:
+    directory, log = tmp_path / "run", tmp_path / "up.txt"
+    few = ("--workers", "1", "--mining-processes", "1")
+    with command("up", "--dir", str(directory), *few, *free_port_flags(), log=log) as process:
+        up = Up(process, directory, log)
+        eventually(lambda: up.says("Ctrl-C stops everything") or process.poll() is not None, START_S)
         assert process.poll() is None, log.read_text()
-        yield Up(process, directory / "run", log)
+        assert up.serves()
+
+        second = run_command("up", "--dir", str(directory))
+        assert second.returncode == 1
+        assert f"is in use by process {process.pid}: stop it, or choose another --dir" in second.stderr
+        assert up.run, "the first one's addresses stay"
+
+        for name in PARTS:
+            up.kill_and_await(name)
+        eventually(up.serves, BACK_S)
+
+        everything = set(descendants(process.pid))
+        assert len(everything) >= 10
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, log.read_text()
+        eventually(lambda: not running(everything), 2)
+        assert log.read_text().endswith("all stopped\n")
+        assert not up.says("was killed"), log.read_text()
+        assert not (directory / "run.json").exists()
 
 
-def test_relays_are_served(up: Up) -> None:
-    assert up.serves()
-
-
-def test_a_second_one_on_the_same_directory_says_so(up: Up) -> None:
-    result = subprocess.run(
-        [*COMMAND, "up", "--dir", str(up.directory), "--any-port"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert f"is in use by process {up.process.pid}: stop it, or choose another --dir" in result.stderr
-    assert up.run, "the first one's addresses stay"
-
-
-@pytest.mark.parametrize("name", ["relayer", "miner", "store"])
-def test_a_killed_part_comes_back(up: Up, name: str) -> None:
-    before = up.part(name)
-    os.kill(before, signal.SIGKILL)
-    text = f"{name} was ended by signal 9; starting it again"
-    eventually(lambda: text in up.log.read_text(), 20)
-    eventually(lambda: up.part(name) not in (0, before), 20)
-    eventually(lambda: f"{name} is ready again" in up.log.read_text(), 40)
-    eventually(up.serves, 30)
-
-
-def test_ctrl_c_stops_everything_and_leaves_nothing(up: Up) -> None:
-    left = set(descendants(up.process.pid))
-    assert len(left) >= 9
-    up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(60) == 0, up.log.read_text()
-    assert running(left) == set()
-    assert up.log.read_text().endswith("all stopped\n")
-    assert "was killed" not in up.log.read_text()
-    assert not (up.directory / "run.json").exists()
+def test_a_killed_supervisor_takes_everything_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "up.txt"
+    few = ("--workers", "1", "--mining-processes", "1")
+    with command("up", "--dir", str(tmp_path / "run"), *few, *free_port_flags(), log=log) as process:
+        eventually(lambda: "Ctrl-C stops everything" in log.read_text(), START_S)
+        everything = set(descendants(process.pid))
+        process.kill()
+        process.wait()
+        eventually(lambda: not running(everything), 20)
 
 
 def test_a_taken_port_is_named_with_its_flag(tmp_path: Path) -> None:
+    flags = free_port_flags()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        result = subprocess.run(
-            [*COMMAND, "up", "--dir", str(tmp_path / "run"), "--any-port", "--relayer-port", port],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        flags[flags.index("--relayer-port") + 1] = port
+        result = run_command("up", "--dir", str(tmp_path / "run"), *flags)
     assert result.returncode == 1
     text = f"Error: 127.0.0.1:{port} for relayer is taken by another process; move it with --relayer-port"
     assert text in result.stderr
