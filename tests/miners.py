@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +88,28 @@ def write_config(
     return path
 
 
+def relay_entries(
+    world: World, header: SessionHeader, numbers: Iterable[int], *, app: str = "app1", weight: int = 1000
+) -> Iterator[bytes]:
+    """Yield stream entries of relays that `supplier1` served in a session."""
+    for number in numbers:
+        mined = world.relay(header, "supplier1", number, app)
+        entry = StreamEntry(
+            relay_hash=relay_hash(mined),
+            relay_bytes=mined,
+            compute_units_per_relay=ComputeUnits(weight),
+            session_id=SessionId(header.session_id),
+            session_end_height=Height(header.session_end_block_height),
+            supplier_operator_address=SupplierAddress(world.address("supplier1")),
+            service_id=ServiceId(header.service_id),
+            application_address=ApplicationAddress(header.application_address),
+            arrival_block_height=Height(header.session_start_block_height),
+            published_at_ns=1,
+            session_start_height=Height(header.session_start_block_height),
+        )
+        yield encode_stream_entry(entry)
+
+
 class Mine:
     """One supplier's miner beside a chain whose blocks a test makes."""
 
@@ -133,24 +155,10 @@ class Mine:
             steps.append(self.step())
         return steps
 
-    def publish(self, *relays: bytes, header: SessionHeader, weight: int = 1000) -> None:
-        """Append mined relays to the supplier's stream."""
-        for mined in relays:
-            entry = StreamEntry(
-                relay_hash=relay_hash(mined),
-                relay_bytes=mined,
-                compute_units_per_relay=ComputeUnits(weight),
-                session_id=SessionId(header.session_id),
-                session_end_height=Height(header.session_end_block_height),
-                supplier_operator_address=self.supplier,
-                service_id=ServiceId(header.service_id),
-                application_address=ApplicationAddress(header.application_address),
-                arrival_block_height=Height(header.session_start_block_height),
-                published_at_ns=1,
-                session_start_height=Height(header.session_start_block_height),
-            )
-            key = self.miner.keys.relay_stream(self.supplier)
-            self.miner.store.client.xadd(key, {"data": encode_stream_entry(entry)})
+    def publish(self, entries: Iterable[bytes]) -> None:
+        """Append entries to the supplier's stream."""
+        for entry in entries:
+            self.miner.store.client.xadd(self.miner.keys.relay_stream(self.supplier), {"data": entry})
 
     def serve(
         self, number: int, app: str = "app1", service: str = "develop-http", height: int = 1
@@ -158,8 +166,7 @@ class Mine:
         """Serve `number` relays of one session."""
         header = self.world.session(app, service, height)
         weight = dict(self.world.options.services)[service]
-        relays = [self.world.relay(header, "supplier1", n, app) for n in range(number)]
-        self.publish(*relays, header=header, weight=weight)
+        self.publish(relay_entries(self.world, header, range(number), app=app, weight=weight))
         outcome = accumulate(self.supplier, self.miner.accumulation)
         assert outcome.fates[Fate.NEW] == number
         return header
