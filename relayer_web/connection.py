@@ -25,6 +25,7 @@ from relayer_web.service_routes import is_service_route
 from relayer_web.sweeper import NEVER, Sweeper, shut
 
 RECEIVE_BYTES: Final = 65536
+FIRST_REQUEST_S: Final = 1.0
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 1 << 20
 SMALL_BODY_BYTES: Final = 65536
@@ -80,10 +81,15 @@ class ClientConnection:
         self.idle = False
         self.expired = False
         self.served = 0
+        self._opened_at = time.monotonic()
         self._shell = shell
         self._through_wsgi = through_wsgi
         self._takes_relays = takes_relays
         self._writing = False
+
+    def may_end(self, now: float) -> bool:
+        """Between requests; a new connection's first one gets a moment to arrive."""
+        return self.idle and (self.served > 0 or now - self._opened_at > FIRST_REQUEST_S)
 
     def expire(self) -> None:
         """Called by the sweeper: end what this connection waits for."""

@@ -17,7 +17,8 @@ from relayer_web.admission import parse
 from relayer_web.backend_metrics import CountedBackends
 from relayer_web.backends.configured import ConfiguredBackends
 from relayer_web.backends.contract import EndpointReport
-from relayer_web.config import CONFIG_VARIABLE, RelayerConfig, load_relayer_config
+from relayer_web.config import RelayerConfig
+from relayer_web.current_config import current_config
 from relayer_web.inbound import Answer, Inbound
 from relayer_web.outside import outside_of
 from relayer_web.pipeline import serve_relay
@@ -137,8 +138,7 @@ def relaying_front_end(config: RelayerConfig) -> FrontEnd:
 
 @cache
 def current_front_end() -> FrontEnd:
-    """Return this process's front end, built from `POCKET_RELAYER_CONFIG` at the first call."""
-    config = load_relayer_config(os.environ[CONFIG_VARIABLE]).config
+    """Return this process's front end, built at the first call."""
     module_name, _, function_name = os.environ.get(FRONT_END_VARIABLE, DEFAULT_FRONT_END).partition(":")
     make: Callable[[RelayerConfig], FrontEnd] = getattr(importlib.import_module(module_name), function_name)
-    return make(config)
+    return make(current_config())

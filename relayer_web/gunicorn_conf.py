@@ -23,14 +23,15 @@ import tempfile  # noqa: E402
 from typing import Any, Final  # noqa: E402
 
 from operations import logs  # noqa: E402
-from operations.config_file import ConfigInvalid, Loaded  # noqa: E402
+from operations.config_file import ConfigInvalid  # noqa: E402
 from operations.metrics_server import (  # noqa: E402
     DIRECTORY_VARIABLE,
     mark_process_dead,
     prepare_directory,
 )
 from operations.setting import split_address  # noqa: E402
-from relayer_web.config import CONFIG_VARIABLE, RelayerConfig, load_relayer_config  # noqa: E402
+from relayer_web.config import CONFIG_VARIABLE, RelayerConfig  # noqa: E402
+from relayer_web.current_config import current_config, log_warnings, reload_config  # noqa: E402
 from relayer_web.metrics_child import MetricsChild  # noqa: E402
 
 GRACEFUL_S: Final = 30
@@ -38,19 +39,17 @@ IDLE_S: Final = 120
 STALLED_WORKER_S: Final = 60
 
 
-def _load() -> Loaded[RelayerConfig]:
+def _load() -> RelayerConfig:
     """The file's content; what is wrong with it ends the process in plain words."""
-    path = os.environ.get(CONFIG_VARIABLE)
-    if not path:
+    if not os.environ.get(CONFIG_VARIABLE):
         sys.exit(f"{CONFIG_VARIABLE} must name the relayer's configuration file")
     try:
-        return load_relayer_config(path)
+        return current_config()
     except ConfigInvalid as invalid:
         sys.exit(f"configuration is invalid:\n{invalid}")
 
 
-_loaded = _load()
-_relayer = _loaded.config
+_relayer = _load()
 logs.configure(_relayer.logging, "relayer")
 
 
@@ -119,7 +118,8 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """The addresses are bound: serve the metrics."""
+    """The addresses are bound: serve the metrics, and say what the file could have said better."""
+    log_warnings()
     if _metrics_child is not None:
         _metrics_child.start()
 

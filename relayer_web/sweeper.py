@@ -15,17 +15,19 @@ NEVER: Final = float("inf")
 
 
 class Watched(Protocol):
-    """What has a deadline in monotonic seconds. `idle`: nothing of a request has come and none is being served."""
+    """What has a deadline in monotonic seconds."""
 
     deadline: float
-    idle: bool
+
+    def may_end(self, now: float) -> bool:
+        """Whether nothing is lost when the connection ends now."""
 
     def expire(self) -> None:
         """Make whatever the connection waits for end now."""
 
 
 class Sweeper:
-    """Expires connections past their deadline, and idle ones once `is_stopping` says so."""
+    """Expires connections past their deadline, and unused ones once `is_stopping` says so."""
 
     def __init__(self, is_stopping: Callable[[], bool]) -> None:
         self._is_stopping = is_stopping
@@ -48,7 +50,7 @@ class Sweeper:
         now = time.monotonic()
         stopping = self._is_stopping()
         for connection in list(self._watched):
-            if connection.deadline <= now or (stopping and connection.idle):
+            if connection.deadline <= now or (stopping and connection.may_end(now)):
                 connection.expire()
 
     def _run(self) -> None:

@@ -16,19 +16,32 @@ import io
 import os
 import socket
 import ssl
-from typing import Any
+import sys
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
 from gunicorn.http import get_parser, wsgi
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from pocket_protocol.errors import PocketError
 from relayer_web.connection import UNREAD_BODY, ClientConnection, ConnectionLimits, Shell
 from relayer_web.http_head import Head, HeadLimits, RequestError
-from relayer_web.inbound import Answer, Inbound
 from relayer_web.sweeper import Sweeper
 
-DIRECT_VARIABLE = "POCKET_RELAYER_DIRECT"  # "0": every request goes through Flask
-BODY_CHUNK_BYTES = 65536
+if TYPE_CHECKING:
+    from relayer_web.front_end import FrontEnd
+
+DIRECT_VARIABLE: Final = "POCKET_RELAYER_DIRECT"  # "0": every request goes through Flask
+BODY_CHUNK_BYTES: Final = 65536
+RESTART_S: Final = 2.0
+HEARTBEAT_S: Final = 1.0
+DRAIN_CHECK_S: Final = 0.05
 
 
 class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
@@ -37,11 +50,27 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Called in the new process; runs until the worker ends."""
         self.sweeper = Sweeper(lambda: not self.alive)
+        self.front_end: FrontEnd | None = None
+        self._stopping = Event()
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Build the front end and its two applications, now that the process is forked and patched."""
-        super().load_wsgi()
+        """Build the front end and its applications, now that the process is forked and patched.
+
+        What makes the first workers fail ends gunicorn. A later worker is tried again: a key file half written when
+        a worker has to be replaced must not end the others.
+        """
+        try:
+            super().load_wsgi()
+        except PocketError as error:
+            if self.age <= self.cfg.workers:
+                raise
+            self.log.error("worker could not start: %s", error)
+            gevent.sleep(RESTART_S)
+            sys.exit(1)
+        self._open_shell()
+
+    def _open_shell(self) -> None:
         from relayer_web.front_end import current_front_end
 
         front_end = self.front_end = current_front_end()
@@ -58,7 +87,7 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
         )
         self.shell = Shell(
             limits=limits,
-            relay=self._relay,
+            relay=front_end.serve,
             on_unanswered=front_end.unanswered,
             sweeper=self.sweeper,
             is_stopping=lambda: not self.alive,
@@ -66,6 +95,32 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
         )
         self.sweeper.start()
         front_end.start()
+
+    def run(self) -> None:
+        """Accept until told to stop; then finish what was begun, for `graceful_timeout` at most."""
+        servers = [self._accepting(sock) for sock in self.sockets]
+        while self.alive:
+            self.notify()
+            self._stopping.wait(HEARTBEAT_S)
+        for server in servers:
+            server.close()
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while any(server.pool.free_count() != server.pool.size for server in servers):
+            if time.monotonic() > deadline:
+                self.log.warning("connections are cut off: graceful timeout")
+                for server in servers:
+                    server.stop(timeout=1)
+                return
+            self.notify()
+            gevent.sleep(DRAIN_CHECK_S)
+
+    def _accepting(self, sock: Any) -> StreamServer:
+        sock.setblocking(True)
+        server = StreamServer(sock, handle=partial(self.handle, sock), spawn=Pool(self.worker_connections))
+        if self.cfg.workers > 1:
+            server.max_accept = 1  # leave the next connection to whichever worker is free
+        server.start()
+        return server
 
     def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
         """Serve one accepted connection to its end."""
@@ -88,12 +143,10 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
             client.close()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        self.front_end.drain()
+        if self.front_end is not None:
+            self.front_end.drain()
         super().handle_exit(sig, frame)
-
-    def _relay(self, inbound: Inbound) -> Answer:
-        self.nr += 1
-        return self.front_end.serve(inbound)
+        self._stopping.set()
 
     def _is_health_listener(self, listener: socket.socket) -> bool:
         """The health address is bound second (gunicorn_conf)."""

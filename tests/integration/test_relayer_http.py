@@ -461,6 +461,58 @@ def test_a_killed_metrics_process_is_started_again(tmp_path: Path) -> None:
         assert _metrics_status(running) == 200
 
 
+def test_open_files_are_as_many_as_connections(relayer: RelayerProcess) -> None:
+    def open_files() -> int:
+        return len(list(Path(f"/proc/{worker}/fd").iterdir()))
+
+    with Client(relayer) as client:
+        worker = client.ask(relay()).json["pid"]
+        before = open_files()
+        for number in range(60):
+            with Client(relayer) as other:
+                other.send([relay(), POST, b"junk\r\n\r\n", relay(b"abc")[:-1], chunked(b"a")][number % 5])
+        clients = [Client(relayer) for _ in range(30)]
+        for other in clients:
+            assert other.ask(relay()).status == 200
+        for other in clients:
+            other.sock.close()
+        deadline = time.monotonic() + 5
+        while open_files() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_reload_takes_the_file_as_it_is_unless_it_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "relayer.yaml"
+
+    def ready(running: RelayerProcess, service: bytes) -> int:
+        with Client(running) as client:
+            return client.ask(b"GET /ready/%s HTTP/1.1\r\nHost: a\r\n\r\n" % service).status
+
+    def process_of(running: RelayerProcess) -> int:
+        with Client(running) as client:
+            return client.ask(relay()).json["pid"]
+
+    def reloaded(running: RelayerProcess) -> None:
+        old = process_of(running)
+        running.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while Path(f"/proc/{old}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with relayer_process(tmp_path, settings=SETTINGS) as running:
+        assert (ready(running, b"svc"), ready(running, b"new")) == (200, 404)
+        good = file.read_text()
+        file.write_text(good + "  new: {backends: {jsonrpc: {url: 'http://127.0.0.1:9'}}}\n")
+        reloaded(running)
+        assert (ready(running, b"svc"), ready(running, b"new")) == (200, 200)
+        file.write_text("services: [not, a, mapping]\n")
+        reloaded(running)
+        assert (ready(running, b"svc"), ready(running, b"new")) == (200, 200)
+        assert "configuration not changed" in running.log.read_text()
+
+
 def _metrics_status(running: RelayerProcess) -> int:
     """Ask until it answers; the endpoint starts beside the workers."""
     deadline = time.monotonic() + 10
