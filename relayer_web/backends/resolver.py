@@ -74,19 +74,24 @@ class Resolver:
             return self._running
 
     def _resolve(self, done: threading.Event) -> None:
+        found: list[Address] = []
+        error: OSError | None = None
         try:
-            found = self._lookup(self._host, self._port, type=socket.SOCK_STREAM)
-            self._addresses = list(dict.fromkeys((entry[0], entry[4]) for entry in found))
-            self._expires_at = self._monotonic() + self._lifetime_s
-            self._error = None
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host that is no valid IDN
-            self._error = error if isinstance(error, OSError) else OSError(str(error))
-            if self._addresses:
+            entries = self._lookup(self._host, self._port, type=socket.SOCK_STREAM)
+            found = list(dict.fromkeys((entry[0], entry[4]) for entry in entries))
+        except OSError as failure:
+            error = failure
+        except UnicodeError as failure:  # a host that is no valid IDN
+            error = OSError(str(failure))
+        with self._lock:  # whoever starts a look-up from here on sees what this one found
+            self._running = None
+            self._error = error
+            if found:
+                self._addresses = found
+                self._expires_at = self._monotonic() + self._lifetime_s
+            elif self._addresses:
                 self._expires_at = self._monotonic() + RETRY_S
-        finally:
-            with self._lock:
-                self._running = None
-            done.set()
+        done.set()
 
 
 def _literal(host: str, port: int) -> list[Address]:
