@@ -15,8 +15,8 @@ from relay_cli.supervisor.guardian import kill_group
 from relay_cli.supervisor.spec import ProcessSpec
 
 FIRST_RESTART_S = 0.2
-LAST_RESTART_S = 30.0
-STABLE_AFTER_S = 60.0
+LAST_RESTART_S = 5.0
+STABLE_AFTER_S = 20.0
 TAIL_LINES = 25
 _TAIL_BYTES = 16384
 _GROUP_NOTICE = Callable[[str, int], None]
