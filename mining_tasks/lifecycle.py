@@ -86,8 +86,8 @@ def needs_sight(case: Case, height: int) -> bool:
         return height >= windows.claim_close
     if case.state is SessionState.CLAIMING:
         return height >= windows.claim_open
-    if case.state is SessionState.PROVING:
-        return windows.proof_open <= height
+    if case.state in (SessionState.CLAIMED, SessionState.PROVING):
+        return windows.proof_open <= height and not case.other_claim
     return False
 
 
@@ -143,8 +143,12 @@ def _claimed(case: Case, height: int, sight: Sight) -> Action:
         return Action.CONFIRM_PROOF
     if height >= windows.settlement:
         return Action.SETTLE
-    if case.other_claim or not windows.proof_open <= height < windows.proof_close:
+    if case.other_claim or height < windows.proof_open:
         return Action.WAIT
+    if sight.claim is OnChain.OTHER:
+        return Action.ACCEPT_OTHER_CLAIM  # replaced since we saw ours: a proof of ours would be found invalid
+    if sight.claim is OnChain.ABSENT or height >= windows.proof_close:
+        return Action.WAIT  # a node that lags, or nothing more to send
     return Action.DRIVE_PROOF if case.state is SessionState.PROVING else Action.DRAW_PROOF
 
 

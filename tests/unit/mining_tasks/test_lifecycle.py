@@ -61,6 +61,9 @@ def case(state: SessionState, **more: bool) -> Case:
         (S.CLAIMED, 19, UNKNOWN, A.WAIT),
         (S.CLAIMED, 20, UNKNOWN, A.DRAW_PROOF),
         (S.CLAIMED, 27, UNKNOWN, A.DRAW_PROOF),
+        (S.CLAIMED, 20, OURS(20), A.DRAW_PROOF),
+        (S.CLAIMED, 20, OTHER(20), A.ACCEPT_OTHER_CLAIM),
+        (S.CLAIMED, 20, ABSENT(13), A.WAIT),
         (S.CLAIMED, 28, UNKNOWN, A.WAIT),
         (S.CLAIMED, 29, UNKNOWN, A.SETTLE),
         (S.CLAIMED, 21, OURS(21, True), A.CONFIRM_PROOF),
@@ -69,7 +72,8 @@ def case(state: SessionState, **more: bool) -> Case:
         (S.PROVING, 27, OURS(27, True), A.CONFIRM_PROOF),
         (S.PROVING, 28, OURS(28), A.WAIT),
         (S.PROVING, 28, OURS(28, True), A.CONFIRM_PROOF),
-        (S.PROVING, 25, OTHER(25, True), A.DRIVE_PROOF),
+        (S.PROVING, 25, OTHER(25, True), A.ACCEPT_OTHER_CLAIM),
+        (S.PROVING, 25, ABSENT(13), A.WAIT),
         (S.PROVING, 29, ABSENT(29), A.SETTLE),
         (S.PROVED, 28, UNKNOWN, A.WAIT),
         (S.PROVED, 29, UNKNOWN, A.SETTLE),
@@ -116,6 +120,7 @@ def test_no_money_is_risked_in_any_combination(state: SessionState) -> None:
             assert WINDOWS.claim_open <= height < WINDOWS.claim_close and sight.claim is not C.OURS
         if action in (A.DRAW_PROOF, A.DRIVE_PROOF):
             assert WINDOWS.proof_open <= height < WINDOWS.proof_close and not other
+            assert sight.claim in (C.OURS, C.UNKNOWN)
         if action is A.CLOSE_UNCLAIMED:
             assert sight.claim is C.ABSENT and sight.height >= WINDOWS.claim_close
         if action is A.CONFIRM_PROOF:
@@ -136,6 +141,7 @@ def test_a_live_session_is_never_stuck_for_good(state: SessionState) -> None:
 def test_the_chain_is_asked_only_when_its_answer_decides() -> None:
     assert not needs_sight(case(S.ACTIVE), 19) and needs_sight(case(S.ACTIVE), 20)
     assert not needs_sight(case(S.CLAIMING), 11) and needs_sight(case(S.CLAIMING), 12)
-    assert not needs_sight(case(S.CLAIMED), 25)
+    assert not needs_sight(case(S.CLAIMED), 19) and needs_sight(case(S.CLAIMED), 20)
+    assert not needs_sight(case(S.CLAIMED, other_claim=True), 25)
     assert not needs_sight(case(S.PROVING), 19) and needs_sight(case(S.PROVING), 20)
     assert not any(needs_sight(case(state), 30) for state in TERMINAL_STATES)
