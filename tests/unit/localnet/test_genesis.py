@@ -19,8 +19,9 @@ from localnet.genesis import GenesisInvalid, load_genesis, read_genesis
 from localnet.sessions import hydrate
 from pocket_protocol.address import address_of
 from pocket_protocol.signer import PrivateKey
+from tests.recorded import needs_recordings
 from tests.unit.localnet.chains import CURVE
-from tests.unit.localnet.recordings import recorded_chain
+from tests.unit.localnet.recordings import recorded_genesis
 
 
 def test_the_default_chain_is_what_decisions_ask_for() -> None:
@@ -115,15 +116,16 @@ def test_files_that_are_no_genesis(tmp_path: Path, content: str) -> None:
         load_genesis(path, CURVE)
 
 
+@needs_recordings
 def test_a_real_genesis(tmp_path: Path) -> None:
     path = tmp_path / "genesis.json"
-    path.write_text(json.dumps(recorded_chain()["genesis"]))
+    path.write_text(json.dumps(recorded_genesis()))
     genesis = load_genesis(path, CURVE)
     chain = LocalChain(genesis, CURVE)
     chain.step()
     assert (len(genesis.suppliers), len(genesis.applications), len(genesis.services)) == (3, 7, 6)
     assert chain.validator.consensus_address == "1CC11D16F106427D16DE0700241F00C95D7C8746"
-    supply = int(recorded_chain()["genesis"]["app_state"]["bank"]["supply"][0]["amount"])
+    supply = int(recorded_genesis()["app_state"]["bank"]["supply"][0]["amount"])
     assert chain.at().state.get("supply", "") == supply
     path.write_text('{"app_state": {}, "chain_id": "x"}')
     with pytest.raises(GenesisInvalid):

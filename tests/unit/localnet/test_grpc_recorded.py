@@ -21,11 +21,10 @@ from localnet.grpc_cosmos import CALLS
 from localnet.grpc_server import HEIGHT_KEY, QUERIES
 from localnet.node import LocalNode
 from pocket_protocol.pb.cosmos.tx.v1beta1_pb2 import BroadcastTxRequest, BroadcastTxResponse
-from tests.unit.localnet.recordings import CURVE, live_genesis, recorded_chain, replay_chain
+from tests.recorded import needs_recordings
+from tests.unit.localnet.recordings import CURVE, live_genesis, recorded_genesis, recorded_grpc, replay_chain
 from tests.unit.localnet.test_replay_live import LIVE, NUMBERS, PROOF_1
 from tests.vectors import load
-
-GRPC = {name: methods for name, methods in load("localnet/grpc").items() if not name.startswith("_")}
 
 MASKED: dict[str, tuple[str, ...]] = {
     "/cosmos.bank.v1beta1.Query/Balance": ("balance.amount",),
@@ -54,7 +53,7 @@ APP7 = "pokt13fmt3dknf0jtca7swwcv3c9nlufy5mdl52purf"
 
 
 def samples() -> Iterator[Any]:
-    for name, recorded in GRPC.items():
+    for name, recorded in recorded_grpc().items():
         for index, sample in enumerate(recorded["samples"]):
             if recorded["method"] in ELSEWHERE and sample["grpc_code"] == 0:
                 continue
@@ -106,7 +105,7 @@ def ask(node: LocalNode, method: str, request: bytes, height: int = 0) -> tuple[
 @pytest.fixture(scope="module")
 def node() -> Iterator[LocalNode]:
     fixture = Fixture()
-    for sample in GRPC["pocket.session.Query.GetSession"]["samples"]:
+    for sample in recorded_grpc()["pocket.session.Query.GetSession"]["samples"]:
         if sample["grpc_code"] == 0:
             header = sample["response_json"]["session"]["header"]
             key = (
@@ -120,6 +119,7 @@ def node() -> Iterator[LocalNode]:
         yield running
 
 
+@needs_recordings
 @pytest.mark.parametrize("sample", list(samples()))
 def test_answers_are_the_recorded_ones(node: LocalNode, sample: dict[str, Any]) -> None:
     method, request = sample["method"], bytes.fromhex(sample["request_hex"])
@@ -130,8 +130,9 @@ def test_answers_are_the_recorded_ones(node: LocalNode, sample: dict[str, Any]) 
         assert height == node.chain.height
 
 
+@needs_recordings
 def test_every_recorded_method_is_served() -> None:
-    recorded = {recorded["method"] for recorded in GRPC.values()}
+    recorded = {recorded["method"] for recorded in recorded_grpc().values()}
     assert recorded - {*QUERIES, *CALLS} == {
         "/pocket.session.Query/ParamsAtHeight"
     }  # Unimplemented there too
@@ -178,22 +179,23 @@ def test_answers_are_equal_to_the_byte(live_node: LocalNode, call: dict[str, Any
     assert answer.hex() == call["response_hex"], text
 
 
-def test_an_older_state_can_be_asked_for_and_a_later_one_not(node: LocalNode) -> None:
+def test_an_older_state_can_be_asked_for_and_a_later_one_not(live_node: LocalNode) -> None:
     method = "/pocket.shared.Query/Params"
-    height = node.chain.height
-    node.chain.step()
-    assert ask(node, method, b"", height)[3] == height
-    assert ask(node, method, b"", height + 100)[0] == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    height = live_node.chain.height
+    live_node.chain.step()
+    assert ask(live_node, method, b"", height)[3] == height
+    assert ask(live_node, method, b"", height + 100)[0] == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
-def test_broadcast_of_undecodable_bytes(node: LocalNode) -> None:
+def test_broadcast_of_undecodable_bytes(live_node: LocalNode) -> None:
     request = BroadcastTxRequest(tx_bytes=b"garbage", mode=2).SerializeToString()
-    _, _, answer, _ = ask(node, "/cosmos.tx.v1beta1.Service/BroadcastTx", request)
+    _, _, answer, _ = ask(live_node, "/cosmos.tx.v1beta1.Service/BroadcastTx", request)
     response = BroadcastTxResponse.FromString(answer).tx_response
     assert (response.code, response.codespace) == (2, "sdk")
     assert response.raw_log == "expected 2 wire type, got 7: tx parse error: tx parse error"
 
 
+@needs_recordings
 def test_recorded_accounts_have_their_numbers(node: LocalNode) -> None:
-    numbers = [int(a["account_number"]) for a in recorded_chain()["genesis"]["app_state"]["auth"]["accounts"]]
+    numbers = [int(a["account_number"]) for a in recorded_genesis()["app_state"]["auth"]["accounts"]]
     assert numbers == list(range(15))

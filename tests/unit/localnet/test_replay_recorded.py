@@ -24,25 +24,32 @@ from pocket_protocol.pb.cosmos.tx.v1beta1_pb2 import (
 from pocket_protocol.pb.pocket.proof_pb2 import MsgSubmitProof, QueryAllClaimsRequest, QueryGetClaimRequest
 from pocket_protocol.tx import decode_transaction
 from pocket_protocol.wire import encode
-from tests.unit.localnet.recordings import in_order, recorded_chain, replay_chain, same_result, shown
-from tests.vectors import load
+from tests import recorded
+from tests.unit.localnet.recordings import (
+    in_order,
+    recorded_block_hashes,
+    recorded_grpc,
+    replay_chain,
+    same_result,
+    shown,
+)
 
-RECORDED = recorded_chain()
+pytestmark = recorded.needs_recordings
 
 
 def transactions(run: str, first: int, last: int) -> list[dict[str, Any]]:
-    return [tx for tx in RECORDED["runs"][run]["txs"] if first <= int(tx["height"]) <= last]
+    txs = recorded.load(f"localnet/chain/txs-{run}.json")
+    return [tx for tx in txs if first <= int(tx["height"]) <= last]
 
 
-def block_events(run: str, height: int) -> list[dict[str, Any]]:
-    return next(b["events"] for b in RECORDED["runs"][run]["events"] if int(b["height"]) == height)
+def blocks(run: str) -> list[dict[str, Any]]:
+    """The heights of a run's blocks and their events."""
+    return recorded.load(f"localnet/chain/block-events-{run}.json")  # type: ignore[no-any-return]
 
 
 def fixture_for(txs: list[dict[str, Any]]) -> Fixture:
     """Session ids from the messages; proof paths from the proofs, where the seed block's hash was not recorded."""
-    fixture = Fixture(
-        block_hashes={int(h): bytes.fromhex(known) for h, known in RECORDED["block_hashes"].items()}
-    )
+    fixture = Fixture(block_hashes=dict(recorded_block_hashes()))
     for tx in txs:
         for message in decode_transaction(bytes.fromhex(tx["tx_hex"])).messages:
             header = message.session_header  # type: ignore[attr-defined]
@@ -71,7 +78,7 @@ def replay(run: str, first: int, last: int) -> LocalChain:
 def set_first_difficulties(chain: LocalChain, run: str, first: int, last: int) -> None:
     """Give each service the moving average it had before the run's first settlement."""
     averages: dict[str, int] = {}
-    for block in RECORDED["runs"][run]["events"]:
+    for block in blocks(run):
         if not first <= int(block["height"]) <= last:
             continue
         for event in block["events"]:
@@ -89,7 +96,7 @@ def compare(chain: LocalChain, run: str, first: int, last: int) -> None:
         block, index = found
         same_result(block.results[index].to_json(), tx["result"])
         assert block.height == int(tx["height"])
-    for block in RECORDED["runs"][run]["events"]:
+    for block in blocks(run):
         if first <= int(block["height"]) <= chain.height:
             assert in_order(shown(chain.block(int(block["height"])).events)) == in_order(block["events"])
 
@@ -134,7 +141,7 @@ def test_a_replayed_transaction_is_known_and_a_stale_one_timed_out() -> None:
 
 
 def grpc_samples(name: str, height: int) -> list[dict[str, Any]]:
-    samples = load("localnet/grpc")[name]["samples"]
+    samples = recorded_grpc()[name]["samples"]
     read_at = "x-cosmos-block-height"
     return [s for s in samples if s["grpc_code"] == 0 and s["response_headers"][read_at] == [str(height)]]
 
@@ -174,7 +181,7 @@ def test_claims_read_over_grpc_are_the_recorded_ones_to_the_byte() -> None:
 
 def test_a_transaction_read_over_grpc_is_the_recorded_one() -> None:
     (sample,) = (
-        s for s in load("localnet/grpc")["cosmos.tx.v1beta1.Service.GetTx"]["samples"] if not s["grpc_code"]
+        s for s in recorded_grpc()["cosmos.tx.v1beta1.Service.GetTx"]["samples"] if not s["grpc_code"]
     )
     view = NodeView(replay("670-725", 703, 707))
     got = get_tx(view, GetTxRequest.FromString(bytes.fromhex(sample["request_hex"])))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -39,8 +37,7 @@ from pocket_protocol.types import (
     SupplierAddress,
 )
 from pocket_protocol.wire import Undecodable
-
-RECORDED = os.environ.get("RECORDED_DATA", "")
+from tests import recorded
 
 # As the reference's relayer put it into a stream of a real node's session.
 WRITTEN_BY_THE_REFERENCE = bytes.fromhex(
@@ -118,20 +115,20 @@ def test_an_entry_of_the_reference_is_read_and_written_to_the_byte() -> None:
     assert mined_relay(mined.req, mined.res) == entry.relay_bytes
 
 
-@pytest.mark.skipif(not RECORDED, reason="RECORDED_DATA names no recorded data")
+@recorded.needs_recordings
 def test_all_recorded_entries_and_relays_return() -> None:
-    dumped = json.loads(Path(RECORDED, "localnet", "redis", "stream-entries-decoded.json").read_text())
-    for recorded in dumped:
-        data = bytes.fromhex(recorded["fields"][0][1]["hex"])
+    dumped = recorded.load("localnet/redis/stream-entries-decoded.json")
+    for entry in dumped:
+        data = bytes.fromhex(entry["fields"][0][1]["hex"])
         assert encode_stream_entry(decode_stream_entry(data)) == data
     relays = [
-        json.loads(path.read_text()) for path in Path(RECORDED, "localnet", "relays").glob("http*/[!_]*.json")
+        json.loads(path.read_text()) for path in recorded.path("localnet/relays").glob("http*/[!_]*.json")
     ]
-    for recorded in relays:
-        request = decode_request(bytes.fromhex(recorded["request_hex"]))
-        response = decode_response(bytes.fromhex(recorded["response_hex"]))
-        assert encode_request(request).hex() == recorded["request_hex"]
-        assert encode_response(response).hex() == recorded["response_hex"]
+    for relay in relays:
+        request = decode_request(bytes.fromhex(relay["request_hex"]))
+        response = decode_response(bytes.fromhex(relay["response_hex"]))
+        assert encode_request(request).hex() == relay["request_hex"]
+        assert encode_response(response).hex() == relay["response_hex"]
         assert payload_hash(response.payload) == response.payload_hash
         assert encode_http_request(decode_http_request(request.payload)) == request.payload
         assert encode_http_response(decode_http_response(response.payload)) == response.payload

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from relay_cli.conformance.check import Case, Context, NotApplicable, VectorFile
 from relay_cli.conformance.localnet_grpc import LOCALNET_GRPC, LOCALNET_GRPC_INDEX
 from relay_cli.conformance.registry import candidates_for
 from relay_cli.conformance.relay_requests import SIGNABLE_BYTES
+from tests import recorded
 from tests.vectors import load
 
 # Cases per section, counted from the files: entries times the expectations each of them holds.
@@ -217,12 +217,9 @@ def test_recordings_are_judged_sample_by_sample(index: int, field: str, value: o
     assert _recording_failures(changed) == ["sum over the clients"]
 
 
-RECORDED = os.environ.get("RECORDED_DATA", "")
-
-
-@pytest.mark.skipif(not RECORDED, reason="RECORDED_DATA names no recorded data")
+@recorded.needs_recordings
 def test_all_recordings_hold() -> None:
-    paths = sorted(Path(RECORDED, "localnet", "grpc").glob("*.json"))
+    paths = sorted(recorded.path("localnet/grpc").glob("*.json"))
     assert len(paths) > 1
     for path in paths:
         document = json.loads(path.read_text())
