@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import structlog
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from relayer_web.backends.observer import BackendObserver
 from relayer_web.config import RelayerConfig
-from relayer_web.metrics import FINE_S
+from relayer_web.metrics import RelayerMetrics
 
 log = structlog.get_logger("relayer")
 
@@ -15,44 +14,18 @@ log = structlog.get_logger("relayer")
 class CountedBackends(BackendObserver):
     """Metrics and log lines of one process. Labels come from the configuration alone."""
 
-    def __init__(self, config: RelayerConfig, registry: CollectorRegistry = REGISTRY) -> None:
-        def gauge(name: str, text: str, labels: tuple[str, ...], mode: str) -> Gauge:
-            return Gauge(f"ha_relayer_{name}", text, labels, registry=registry, multiprocess_mode=mode)
-
-        def histogram(name: str, text: str) -> Histogram:
-            return Histogram(f"ha_relayer_{name}", text, ("service_id",), registry=registry, buckets=FINE_S)
-
-        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
-            return Counter(f"ha_relayer_{name}", text, labels, registry=registry)
-
-        services = list(config.services)
-        in_flight = gauge("http_pool_in_flight", "requests out at backends", ("service_id",), "livesum")
-        max_conns = gauge("http_pool_max_conns", "connections allowed per host", ("service_id",), "livemax")
-        waits = histogram("http_pool_wait_seconds", "wait for a connection")
-        dials = histogram("backend_dial_seconds", "new connections")
-        reused = counter("backend_conn_reused", "connections taken", ("service_id", "reused"))
-        self._in_flight = {service: in_flight.labels(service) for service in services}
-        self._waits = {service: waits.labels(service) for service in services}
-        self._dials = {service: dials.labels(service) for service in services}
-        self._reused = {
-            (service, was): reused.labels(service, str(was).lower())
-            for service in services
-            for was in (True, False)
-        }
-        self._probes = {
-            True: counter("health_check_successes", "good probes", ("service_id", "endpoint")),
-            False: counter("health_check_failures", "failed probes", ("service_id", "endpoint")),
-        }
-        self._health = gauge(
-            "backend_health_status", "1 healthy, 0 not", ("service_id", "endpoint"), "livemin"
-        )
-        for service in services:
-            max_conns.labels(service).set(config.pool(service).max_conns_per_host)
+    def __init__(self, config: RelayerConfig, metrics: RelayerMetrics) -> None:
+        self._metrics = metrics
+        for service in config.services:
+            metrics.set("http_pool_max_conns", config.pool(service).max_conns_per_host, service)
+            metrics.count("http_pool_in_flight", service, by=0)
+            for reused in ("true", "false"):
+                metrics.count("backend_conn_reused", service, reused, by=0)
 
     def endpoint_changed(
         self, service_id: str, transport: str, endpoint: str, healthy: bool, cause: str
     ) -> None:
-        self._health.labels(f"{service_id}:{transport}", endpoint).set(int(healthy))
+        self._metrics.set("backend_health_status", int(healthy), f"{service_id}:{transport}", endpoint)
         place = {"service_id": service_id, "rpc_type": transport, "backend": endpoint, "cause": cause}
         if healthy:
             log.info("backend up: circuit breaker recovered", **place)
@@ -60,16 +33,17 @@ class CountedBackends(BackendObserver):
             log.error("backend down: circuit breaker tripped", **place)
 
     def probed(self, service_id: str, transport: str, endpoint: str, good: bool) -> None:
-        self._probes[good].labels(f"{service_id}:{transport}", endpoint).inc()
+        name = "health_check_successes" if good else "health_check_failures"
+        self._metrics.count(name, f"{service_id}:{transport}", endpoint)
 
     def in_flight(self, service_id: str, change: int) -> None:
-        self._in_flight[service_id].inc(change)
+        self._metrics.count("http_pool_in_flight", service_id, by=change)
 
     def waited(self, service_id: str, seconds: float) -> None:
-        self._waits[service_id].observe(seconds)
+        self._metrics.observe("http_pool_wait_seconds", seconds, service_id)
 
     def dialled(self, service_id: str, seconds: float) -> None:
-        self._dials[service_id].observe(seconds)
+        self._metrics.observe("backend_dial_seconds", seconds, service_id)
 
     def connected(self, service_id: str, reused: bool) -> None:
-        self._reused[service_id, reused].inc()
+        self._metrics.count("backend_conn_reused", service_id, "true" if reused else "false")

@@ -20,6 +20,7 @@ from relayer_web.backends.contract import EndpointReport
 from relayer_web.config import RelayerConfig
 from relayer_web.current_config import current_config
 from relayer_web.inbound import Answer, Inbound
+from relayer_web.metrics import RelayerMetrics
 from relayer_web.outside import outside_of
 from relayer_web.pipeline import serve_relay
 from relayer_web.position import HeightUnknown
@@ -130,9 +131,10 @@ class RelayingFrontEnd:
 
 def relaying_front_end(config: RelayerConfig) -> FrontEnd:
     """Wire the relay pipeline of this process. Raises what `build_runtime` raises."""
-    backends = ConfiguredBackends(config, CountedBackends(config))
+    metrics = RelayerMetrics(config.services)
+    backends = ConfiguredBackends(config, CountedBackends(config, metrics))
     outside = outside_of(config)
-    runtime = build_runtime(config, lambda metrics: backends, outside=outside)
+    runtime = build_runtime(config, lambda _: backends, outside=outside, metrics=metrics)
     return RelayingFrontEnd(config, runtime, backends, lambda: bool(outside.signing_keys()))
 
 

@@ -10,6 +10,8 @@ noted on the relay path and put together once a second: a scrape sees what happe
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
+from collections import Counter as Counts
 from collections import deque
 from collections.abc import Collection
 from typing import Any, Final
@@ -46,6 +48,9 @@ _COUNTERS: Final = {
     ),
     "ticket_errors": ("accumulation tasks that could not be announced", ()),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
+    "backend_conn_reused": ("connections taken", ("service_id", "reused")),
+    "health_check_successes": ("good probes", ("service_id", "endpoint")),
+    "health_check_failures": ("failed probes", ("service_id", "endpoint")),
 }
 _HISTOGRAMS: Final = {
     "relay_latency_seconds": ("end to end", ("service_id", "rpc_type"), FINE_S),
@@ -56,11 +61,16 @@ _HISTOGRAMS: Final = {
     "relay_meter_latency_seconds": ("reservation", ("service_id", "mode"), FINE_S),
     "request_body_size_bytes": ("request bodies", ("service_id", "rpc_type"), SIZE_BYTES),
     "response_body_size_bytes": ("response bodies", ("service_id", "rpc_type"), SIZE_BYTES),
+    "http_pool_wait_seconds": ("wait for a connection", ("service_id",), FINE_S),
+    "backend_dial_seconds": ("new connections", ("service_id",), FINE_S),
 }
 _GAUGES: Final = {
-    "current_block_height": ("last block", ()),
-    "admission_open": ("1 while relays are admitted", ()),
-    "relay_meter_sessions_active": ("metered sessions", ("supplier", "service_id")),
+    "current_block_height": ("last block", (), "livemostrecent"),
+    "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
+    "relay_meter_sessions_active": ("metered sessions", ("supplier", "service_id"), "livemostrecent"),
+    "http_pool_in_flight": ("requests out at backends", ("service_id",), "livesum"),
+    "http_pool_max_conns": ("connections allowed per host", ("service_id",), "livemax"),
+    "backend_health_status": ("1 healthy, 0 not", ("service_id", "endpoint"), "livemin"),
 }
 _SHARED_COUNTERS: Final = {
     "ha_cache_hits": ("cache hits", ("cache_type", "level")),
@@ -86,9 +96,13 @@ class RelayerMetrics:
             self._families[name] = Histogram(
                 f"ha_relayer_{name}", text, labels, buckets=buckets, registry=registry
             )
-        for name, (text, labels) in _GAUGES.items():
+        for name, (text, labels, mode) in _GAUGES.items():
             self._families[name] = Gauge(
-                f"ha_relayer_{name}", text, labels, registry=registry, multiprocess_mode="livemostrecent"
+                f"ha_relayer_{name}",
+                text,
+                labels,
+                registry=registry,
+                multiprocess_mode=mode,  # type: ignore[arg-type]
             )
         for name, (text, labels) in _SHARED_COUNTERS.items():
             self._families[name] = Counter(name, text, labels, registry=registry)
@@ -104,7 +118,7 @@ class RelayerMetrics:
         return OTHER if transport else UNKNOWN
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
-        """Add to a counter."""
+        """Add to a counter, or to a gauge (`by` may be below 0 there)."""
         self._events.append(((name, *labels), by))
 
     def observe(self, name: str, value: float, *labels: str) -> None:
@@ -122,15 +136,15 @@ class RelayerMetrics:
     def flush(self) -> None:
         """Put what was noted into the library's metrics."""
         with self._flushing:
-            counts: dict[tuple[str, ...], float] = {}
+            noted: dict[tuple[str, ...], list[float]] = {}
             for _ in range(len(self._events)):
                 key, value = self._events.popleft()
+                noted.setdefault(key, []).append(value)
+            for key, values in noted.items():
                 if key[0] in _HISTOGRAMS:
-                    self._child(key).observe(value)
+                    _observe_all(self._child(key), values)
                 else:
-                    counts[key] = counts.get(key, 0) + value
-            for key, count in counts.items():
-                self._child(key).inc(count)
+                    self._child(key).inc(sum(values))
 
     def _child(self, key: tuple[str, ...]) -> Any:
         child = self._children.get(key)
@@ -139,3 +153,11 @@ class RelayerMetrics:
             family = self._families[name]
             child = self._children[key] = family.labels(*labels) if labels else family
         return child
+
+
+def _observe_all(histogram: Any, values: list[float]) -> None:
+    """`Histogram.observe` for many values: the library writes to its file once a bucket instead of twice a value."""
+    bounds = histogram._upper_bounds
+    for bucket, count in Counts(bisect_left(bounds, value) for value in values).items():
+        histogram._buckets[bucket].inc(count)
+    histogram._sum.inc(sum(values))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-SHOWN = 45
+SHOWN = 90
 
 
 def stacks(directory: Path) -> Iterator[tuple[list[str], int]]:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from relayer_web.backend_metrics import CountedBackends
 from relayer_web.config import load_relayer_config
+from relayer_web.metrics import RelayerMetrics
 
 
 def test_what_happens_in_backends_is_counted_under_the_references_names(tmp_path: Path) -> None:
@@ -15,7 +16,9 @@ def test_what_happens_in_backends_is_counted_under_the_references_names(tmp_path
         "services: {svc: {pool_profile: high, backends: {jsonrpc: {url: 'http://127.0.0.1:9'}}}}\n"
     )
     registry = CollectorRegistry()
-    counted = CountedBackends(load_relayer_config(path).config, registry)
+    config = load_relayer_config(path).config
+    metrics = RelayerMetrics(config.services, registry)
+    counted = CountedBackends(config, metrics)
     counted.in_flight("svc", 1)
     counted.in_flight("svc", 1)
     counted.in_flight("svc", -1)
@@ -25,6 +28,7 @@ def test_what_happens_in_backends_is_counted_under_the_references_names(tmp_path
     counted.probed("svc", "jsonrpc", "b0", True)
     counted.probed("svc", "jsonrpc", "b0", False)
     counted.endpoint_changed("svc", "jsonrpc", "b0", False, "status 503")
+    metrics.flush()
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"ha_relayer_{name}", labels)

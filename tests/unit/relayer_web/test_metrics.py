@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram
 
-from relayer_web.metrics import RelayerMetrics
+from relayer_web.metrics import FINE_S, RelayerMetrics
 from tests.unit.relayer_web.relay_world import World, relay_request
 
 
@@ -65,6 +65,33 @@ def test_histograms_and_gauges() -> None:
     assert registry.get_sample_value("ha_relayer_relay_latency_seconds_bucket", labels | {"le": "0.25"}) == 0
     assert registry.get_sample_value("ha_relayer_relay_latency_seconds_bucket", labels | {"le": "0.5"}) == 1
     assert registry.get_sample_value("ha_relayer_current_block_height") == 7
+
+
+def test_histograms_are_what_the_library_makes_of_the_same_values() -> None:
+    values = [0.0, 0.001, 0.0011, 0.3, 0.5, 0.5000001, 30.0, 31.0, 1e9, 0.02, 0.3]
+    ours, library = CollectorRegistry(), CollectorRegistry()
+    metrics = RelayerMetrics(["svc"], ours)
+    plain = Histogram(
+        "ha_relayer_relay_latency_seconds",
+        "end to end",
+        ("service_id", "rpc_type"),
+        buckets=FINE_S,
+        registry=library,
+    )
+    for value in values:
+        metrics.observe("relay_latency_seconds", value, "svc", "jsonrpc")
+        plain.labels("svc", "jsonrpc").observe(value)
+    metrics.flush()
+
+    def samples(registry: CollectorRegistry) -> dict[str, float]:
+        return {
+            f"{sample.name}{sample.labels.get('le', '')}": sample.value
+            for family in registry.collect()
+            for sample in family.samples
+            if sample.name.startswith("ha_relayer_relay_latency") and not sample.name.endswith("_created")
+        }
+
+    assert len(samples(ours)) == len(FINE_S) + 3 and samples(ours) == samples(library)
 
 
 def test_label_values() -> None:
