@@ -9,6 +9,8 @@ from typing import Any
 from relay_cli.demo.chain_watch import ClaimKey, ClaimOnChain
 from relay_store.session_state import SessionRecord
 
+MAX_GAS_UPOKT = 1000  # of one supplier's transactions; each costs one or a few
+
 
 @dataclass(slots=True)
 class BookRow:
@@ -80,6 +82,22 @@ def _disagreements(row: BookRow) -> list[str]:
     return problems
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One supplier's account before and after, and what explains the difference."""
+
+    supplier: str
+    before_upokt: int
+    after_upokt: int
+    earned_upokt: int  # its part of what was settled
+    proof_fees_upokt: int
+
+    @property
+    def gas_upokt(self) -> int:
+        """What is left to explain: the fees of its transactions."""
+        return self.before_upokt + self.earned_upokt - self.proof_fees_upokt - self.after_upokt
+
+
 @dataclass(slots=True)
 class Report:
     """How the demo ended. `seconds` is all of it, from the first process to the last settlement."""
@@ -88,6 +106,7 @@ class Report:
     failed_relays: dict[str, int]
     balances_before: dict[str, int]
     balances_after: dict[str, int]
+    proof_fee_upokt: int
     restarts: dict[str, int]
     seconds: float
 
@@ -102,11 +121,27 @@ class Report:
             found.append("no settled session needed a proof")
         if all(row.proof_required for row in self.rows):
             found.append("every settled session needed a proof")
-        for supplier, before in self.balances_before.items():
-            earned = sum(row.supplier_upokt for row in self.rows if row.supplier == supplier)
-            if not before < self.balances_after.get(supplier, 0) <= before + earned:
-                found.append(f"{supplier}: the balance does not show what was settled")
+        for balance in self.balances:
+            if not 0 <= balance.gas_upokt <= MAX_GAS_UPOKT:
+                found.append(
+                    f"{balance.supplier}: {balance.gas_upokt} uPOKT between the balance and what was settled"
+                )
         return found
+
+    @property
+    def balances(self) -> list[Balance]:
+        """What each supplier's account says."""
+        return [
+            Balance(
+                supplier=supplier,
+                before_upokt=before,
+                after_upokt=self.balances_after.get(supplier, 0),
+                earned_upokt=sum(row.supplier_upokt for row in self.rows if row.supplier == supplier),
+                proof_fees_upokt=self.proof_fee_upokt
+                * sum(row.proved for row in self.rows if row.supplier == supplier),
+            )
+            for supplier, before in self.balances_before.items()
+        ]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -117,10 +152,7 @@ class Report:
                 name: sum(getattr(row, name) for row in self.rows)
                 for name in ("answered", "wal", "leaves", "num_relays", "claimed_upokt", "settled_upokt")
             },
-            "balances": [
-                {"supplier": supplier, "before_upokt": before, "after_upokt": self.balances_after[supplier]}
-                for supplier, before in self.balances_before.items()
-            ],
+            "balances": [{**asdict(balance), "gas_upokt": balance.gas_upokt} for balance in self.balances],
             "restarts": self.restarts,
             "seconds": round(self.seconds, 1),
         }

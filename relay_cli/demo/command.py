@@ -130,9 +130,12 @@ def print_report(report: Report, console: Console) -> None:
         "relays: answered to the client; wal, leaves: the miner's books; claim: num_relays on the chain",
         **plain,
     )
-    for supplier, before in report.balances_before.items():
-        after = report.balances_after[supplier]
-        console.print(f"{supplier}: {before:,} → {after:,} uPOKT ({after - before:+,})", **plain)
+    for one in report.balances:
+        console.print(
+            f"{one.supplier}: {one.before_upokt:,} → {one.after_upokt:,} uPOKT"
+            f" (earned {one.earned_upokt:,}, proof fees {one.proof_fees_upokt:,}, gas {one.gas_upokt:,})",
+            **plain,
+        )
     for name, count in report.restarts.items():
         console.print(f"note: {name} had to be started again {count} time(s)", **plain)
     totals = report.to_json()["totals"]

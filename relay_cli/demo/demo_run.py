@@ -11,6 +11,7 @@ from mining_tasks.config import load_miner_config
 from mining_tasks.wiring import keys_of, open_store
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
+from pocket_protocol.coin import upokt_of
 from pocket_protocol.curve import Curve
 from pocket_protocol.errors import PocketError, Unavailable
 from pocket_protocol.session import session_end, session_start
@@ -88,6 +89,7 @@ class DemoRun:
                 failed_relays=dict(served.failed),
                 balances_before=before,
                 balances_after=self._balances(),
+                proof_fee_upokt=int(upokt_of(self._queries.proof_params().proof_submission_fee)),
                 restarts=self._network.supervisor.restarts,
                 seconds=time.monotonic() - self._started_at,
             )

@@ -49,8 +49,10 @@ def watched(*events: Event) -> ClaimOnChain:
     return watch.claims([KEY[2]])[0]
 
 
-def report(rows: Any, failed: Mapping[str, int] | None = None, after: int = 1300) -> Report:
-    return Report(rows, dict(failed or {}), {KEY[0]: 1000}, {KEY[0]: after}, {}, 1.0)
+def report(rows: Any, failed: Mapping[str, int] | None = None, gas: int = 2) -> Report:
+    proved = sum(row.proved for row in rows)
+    after = 1000 + sum(row.supplier_upokt for row in rows) - 100 * proved - gas
+    return Report(rows, dict(failed or {}), {KEY[0]: 1000}, {KEY[0]: after}, 100, {}, 1.0)
 
 
 def test_the_chain_is_read_from_its_events() -> None:
@@ -115,9 +117,9 @@ def test_a_session_only_one_side_knows_is_a_problem() -> None:
 
 def test_failed_relays_one_sided_proofs_and_balances_are_problems() -> None:
     rows = make_rows({KEY: 5}, [record(leaves=5)], [watched(CREATED, VALID, SETTLED)])
-    problems = report(rows, {"HTTP 500: x": 2}, after=1000).problems
+    problems = report(rows, {"HTTP 500: x": 2}, gas=-1).problems
     assert "2 relays failed: HTTP 500: x" in problems
     assert "every settled session needed a proof" in problems
-    assert f"{KEY[0]}: the balance does not show what was settled" in problems
-    assert f"{KEY[0]}: the balance does not show what was settled" in report(rows, after=1351).problems
+    assert f"{KEY[0]}: -1 uPOKT between the balance and what was settled" in problems
+    assert f"{KEY[0]}: 1001 uPOKT between the balance and what was settled" in report(rows, gas=1001).problems
     assert "no settled session needed a proof" in report([]).problems
