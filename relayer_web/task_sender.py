@@ -94,7 +94,7 @@ class TemplateSender:
 
 def _template() -> tuple[str, Any]:
     """The message as text with marks in the places that differ, and the constant third part of its body."""
-    app = celery_app("memory://", "")
+    app = celery_app("memory://localhost//", "")
     _send_task(app, _SUPPLIER, task_id=_ID)
     with app.connection_for_write() as connection:
         message = connection.default_channel._get(accumulation_queue(_SUPPLIER))

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -28,7 +28,7 @@ from relay_cli.relay.outcome import (
     RelayTimes,
     read_payload,
 )
-from relay_cli.relay.relay_session import RelaySession, SessionSource
+from relay_cli.relay.relay_session import RelaySession, Sessions
 
 RPC_TYPES: Final = {"grpc": 1, "websocket": 2, "jsonrpc": 3, "rest": 4, "cometbft": 5}
 _SHOWN_CHARACTERS: Final = 300
@@ -75,10 +75,16 @@ class SignedRelay:
 
 
 class RelayClient:
-    """Signs with `key` for the source's application. Safe to share between threads; connections are not."""
+    """Signs with `key` for the source's application. Safe to share between threads; connections are not.
 
-    def __init__(self, source: SessionSource, key: PrivateKey, curve: Curve) -> None:
+    `headers` are sent with every relay, beside those every relay has.
+    """
+
+    def __init__(
+        self, source: Sessions, key: PrivateKey, curve: Curve, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.source = source
+        self._headers = dict(headers or {})
         self._key, self._curve = key, curve
 
     def sign(self, session: RelaySession, supplier: str, request: InnerRequest) -> SignedRelay:
@@ -102,7 +108,8 @@ class RelayClient:
         Raises `RelayUndelivered`, `RelayRefused`, `AnswerInvalid`; what the service itself said is for the caller
         (`check_service_answer`).
         """
-        headers = {"Content-Type": "application/x-protobuf", "Rpc-Type": str(RPC_TYPES[transport])}
+        rpc_type = str(RPC_TYPES[transport])
+        headers = {"Content-Type": "application/x-protobuf", "Rpc-Type": rpc_type, **self._headers}
         started = time.perf_counter()
         status, body = connection.post(f"/{self.source.service_id}", relay.encoded, headers)
         answered = time.perf_counter()

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from operations.setting import redacted
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
-from pocket_protocol.curve import load_curve
+from pocket_protocol.curve import POINT_SIZE, Curve, load_curve
 from pocket_protocol.errors import PocketError
+from pocket_protocol.types import PublicKey, SupplierAddress
 from relay_cli.relay.client import InnerRequest, RelayClient, default_body, json_request
 from relay_cli.relay.client_keys import ClientKeys, client_keys_of_hex, read_client_keys
 from relay_cli.relay.diagnostic import diagnose
@@ -26,6 +27,7 @@ from relay_cli.relay.http_connection import RelayerConnection
 from relay_cli.relay.load_results import LoadResults
 from relay_cli.relay.load_test import ChooseSupplier, LoadPlan, LoadTest, all_suppliers, one_supplier
 from relay_cli.relay.relay_session import SessionSource, choose_application, latest_height
+from relay_cli.relay.simulated_session import KEY_ID_HEADER, SimulatedSessions
 from relay_cli.run_directory import DEFAULT_DIRECTORY, NotRunning, read_run
 
 MODES = {"jsonrpc": "eth_blockNumber", "cometbft": "status"}  # mode -> default method
@@ -90,6 +92,12 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--timeout", default=120, show_default=True, type=click.IntRange(1, 3600), help="Seconds a relay."
 )
+@click.option("--simulate", is_flag=True, help="A simulated relay: needs keys pinned in the relayer's file.")
+@click.option("--sim-key-id", default="", metavar="ID", help="Name of the pinned identity.")
+@click.option("--sim-app-pubkey", default="", metavar="HEX", help="Pinned key.  [default: the application's]")
+@click.option(
+    "--sim-gateway-pubkeys", default="", metavar="HEX,HEX", help="Pinned keys.  [default: the gateway's]"
+)
 @click.option("--json", "--output-json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> None:
@@ -131,6 +139,10 @@ def _check_options(context: click.Context, options: dict[str, Any]) -> None:
         raise click.UsageError("choose a single key source: --keys-file or --app-priv-key")
     if options["app_priv_key"] or options["gateway_priv_key"]:
         click.echo("warning: keys on the command line are visible to others; use --keys-file", err=True)
+    if options["simulate"] and not options["supplier"]:
+        raise click.UsageError("--simulate requires --supplier")
+    if options["simulate"] and not options["sim_key_id"]:
+        raise click.UsageError("--simulate requires --sim-key-id")
     if not options["service"]:
         raise click.UsageError("--service is required")
 
@@ -167,10 +179,7 @@ def _run(mode: str, target: Target, as_json: bool, options: dict[str, Any]) -> b
         queries = ChainQueries(target.node, not target.grpc_tls, QUERY_TIMEOUT_S)
         stack.callback(queries.channels.close)
         node = CometNode(target.node_rpc) if target.node_rpc else None
-        addresses = target.keys.application_addresses(curve)
-        position = choose_application(queries, addresses, target.service)
-        source = SessionSource(queries, addresses[position], target.service)
-        client = RelayClient(source, target.keys.signing_key(position), curve)
+        client = (_simulating_client if options["simulate"] else _client)(target, queries, curve, options)
         if not options["load_test"]:
             return _send_one(client, target, request, choose, latest_height(queries, node), as_json, options)
         watch = stack.enter_context(HeightWatch(lambda: latest_height(queries, node)))
@@ -184,6 +193,44 @@ def _run(mode: str, target: Target, as_json: bool, options: dict[str, Any]) -> b
             timeout_s=options["timeout"],
         )
         return _send_many(LoadTest(client, plan, lambda: watch.height), as_json, options["count"])
+
+
+def _client(target: Target, queries: ChainQueries, curve: Curve, _: dict[str, Any]) -> RelayClient:
+    """Return a client for the first application of ours that is staked for the service."""
+    addresses = target.keys.application_addresses(curve)
+    position = choose_application(queries, addresses, target.service)
+    source = SessionSource(queries, addresses[position], target.service)
+    return RelayClient(source, target.keys.signing_key(position), curve)
+
+
+def _simulating_client(
+    target: Target, queries: ChainQueries, curve: Curve, options: dict[str, Any]
+) -> RelayClient:
+    """Return a client of simulated relays: keys pinned by the relayer, no session of the chain."""
+    keys = target.keys
+    application = _public_keys(options["sim_app_pubkey"]) or [keys.applications[0].public_key(curve)]
+    gateways = _public_keys(options["sim_gateway_pubkeys"])
+    if not gateways and keys.gateway:
+        gateways = [keys.gateway.public_key(curve)]
+    if not gateways:
+        raise click.UsageError("--simulate requires a gateway key or --sim-gateway-pubkeys")
+    source = SimulatedSessions(
+        target.service, SupplierAddress(options["supplier"]), [*application, *gateways], queries.public_key
+    )
+    headers = {KEY_ID_HEADER: options["sim_key_id"]}
+    return RelayClient(source, keys.signing_key(0), curve, headers)
+
+
+def _public_keys(text: str) -> list[PublicKey]:
+    """Read public keys, hex, separated by commas. Raises UsageError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        keys = [PublicKey(bytes.fromhex(part)) for part in parts]
+    except ValueError:
+        keys = [PublicKey(b"")]
+    if any(len(key) != POINT_SIZE for key in keys):
+        raise click.UsageError("a public key is 66 hex digits")
+    return keys
 
 
 def _relayer_url(target: Target) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Protocol
 
 from pocket_chain.grpc_channel import rpc
 from pocket_chain.node import CometNode
@@ -60,6 +61,19 @@ def choose_application(queries: ChainQueries, addresses: tuple[ApplicationAddres
         if any(config.service_id == service for config in application.service_configs):
             return position
     raise NoApplication(service_id=service, applications=", ".join(addresses))
+
+
+class Sessions(Protocol):
+    """Where a client gets its sessions from. Safe to share between threads."""
+
+    application: ApplicationAddress
+    service_id: str
+
+    def at(self, height: int) -> RelaySession:
+        """Return the session to use at `height`."""
+
+    def account_key(self, address: str) -> PublicKey | None:
+        """Return an account's public key; None when the chain knows none."""
 
 
 class SessionSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -325,6 +326,23 @@ def test_a_load_test_on_the_command_line(world: World, arguments: list[str]) -> 
     assert result.exit_code == 1 and "  3: HTTP 500" in result.stdout
 
 
+def test_simulated_relays_name_their_key_and_never_repeat_a_session(
+    world: World, arguments: list[str]
+) -> None:
+    supplier = world.chain.addresses["supplier1"]
+    more = ["--simulate", "--sim-key-id", "probe", "--supplier", supplier, "--load-test", "-n", "5"]
+    result = CliRunner().invoke(cli, [*arguments, *more, "--json"])
+    assert result.exit_code == 0, result.output
+    assert len(world.relayer.requests) == 5
+    headers = [request.meta.session_header for _, request in world.relayer.requests]
+    assert len({header.session_id for header in headers}) == 5
+    for (http, _), header in zip(world.relayer.requests, headers, strict=True):
+        assert http.header("Pocket-Simulation-Key-Id") == "probe"
+        assert re.fullmatch(r"simv1:[0-9]{10}:[0-9a-f]{16}", header.session_id)
+        assert (header.session_start_block_height, header.session_end_block_height) == (1, 2)
+        assert header.application_address == world.chain.addresses["app1"]
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [
@@ -332,6 +350,12 @@ def test_a_load_test_on_the_command_line(world: World, arguments: list[str]) -> 
         (["--rps", "5"], "--rps requires --load-test"),
         (["--concurrency", "5"], "--concurrency requires --load-test"),
         (["--app-priv-key", "00" * 32], "choose a single key source"),
+        (["--simulate"], "--simulate requires --supplier"),
+        (["--simulate", "--supplier", "x"], "--simulate requires --sim-key-id"),
+        (
+            ["--simulate", "--supplier", "x", "--sim-key-id", "k", "--sim-gateway-pubkeys", "02ff"],
+            "a public key is 66 hex digits",
+        ),
         (["--service", "a b"], "A-Z a-z 0-9"),
         (["--relayer-url", "http://me:secret@h"], "without credentials"),
         (["--load-test", "--supplier", "x", "--all-suppliers"], "exclude each other"),
