@@ -5,7 +5,6 @@ Every case runs on the direct way and with every request sent through Flask; a c
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from relayer_web.handover import HTTP2_PREFACE
+from tests import recorded
 from tests.relayer_process import RelayerProcess, relayer_process
 
 LIMITS = {
@@ -28,7 +28,6 @@ LIMITS = {
     "client_timeout_seconds": 1,
 }
 BODY_LIMIT = 100_000
-VECTORS = Path(__file__).parents[1] / "vectors"
 SETTINGS = (
     f"default_max_body_size_bytes: {BODY_LIMIT}\n"
     "services:\n"
@@ -204,8 +203,9 @@ def test_a_body_is_a_relay_whatever_the_method_and_the_path(
         assert document["peer"] == "127.0.0.1"
 
 
+@recorded.needs_recordings
 def test_recorded_requests_of_the_gateway_are_served_on_one_connection(relayer: RelayerProcess) -> None:
-    raw = gzip.decompress((VECTORS / "gateway_http_requests.bin.gz").read_bytes())
+    raw = recorded.path("gateway/http-path-to-relayer.bin").read_bytes()
     sizes = [int(size) for size in re.findall(rb"Content-Length: (\d+)", raw)]
     assert len(sizes) == 5
     with Client(relayer) as client:
