@@ -62,7 +62,7 @@ def _task(name: str) -> Callable[[Callable[..., None]], Any]:
             finally:
                 metrics.observe("ha_miner_task_seconds", time.monotonic() - started, name.partition(".")[2])
 
-        return app.task(name=name)(shell)
+        return app.task(name=name, shared=False)(shell)
 
     return register
 

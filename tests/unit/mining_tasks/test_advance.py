@@ -14,6 +14,7 @@ from localnet.default_genesis import Options
 from localnet.state import APPLICATION, PARAMS
 from mining_tasks.accumulate import accumulate
 from mining_tasks.judgement import Fate
+from mining_tasks.ledger import grand_total, read_ledger
 from pocket_protocol.gas import parse_gas_price
 from relay_store.connection import Store
 from relay_store.leaves import Leaves
@@ -251,3 +252,24 @@ def test_a_relay_that_comes_after_the_seal_is_late(mine: Mine) -> None:
     mine.publish(relay_entries(mine.world, header, [77]))
     assert accumulate(mine.supplier, mine.miner.accumulation).fates[Fate.LATE] == 1
     assert mine.record(header).counters["late"] == 1
+
+
+def test_the_books_close(mine: Mine) -> None:
+    paid, missed = mine.serve(18), mine.serve(3, "app2", "develop-rest")
+    twice = list(relay_entries(mine.world, paid, [1, 2]))
+    mine.publish([*twice, *twice, b"garbage"])
+    accumulate(mine.supplier, mine.miner.accumulation)
+    mine.to(11)
+    failing_application(mine, "app2")
+    for height in range(12, 30):
+        mine.to(height)
+        mine.step()
+        ledger = read_ledger(mine.miner.store, mine.miner.keys, mine.supplier)
+        assert ledger.problems() == []
+        assert ledger.wal == 20 + 3 + 2 + 1 + ledger.pending
+    rows = {row.session: row for row in ledger.rows}
+    assert rows[paid.session_id].settled_upokt == rows[paid.session_id].claimed_upokt == 2_000_000
+    assert rows[paid.session_id].supplier_upokt == 1_400_000
+    assert rows[missed.session_id].claimed_upokt == 0 and rows[missed.session_id].lost_upokt == 300_000
+    assert ledger.to_json()["totals"]["leaves"] == 23
+    assert grand_total([ledger, ledger])["settled_upokt"] == 4_000_000

