@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mining_tasks.ledger import Row
 from relay_cli.demo.chain_watch import ClaimKey, ClaimOnChain
-from relay_store.session_state import SessionRecord
 
 MAX_GAS_UPOKT = 1000  # of one supplier's transactions; each costs one or a few
 
@@ -30,6 +30,7 @@ class BookRow:
     num_relays: int = 0
     claimed_upokt: int = 0
     settled_upokt: int = 0
+    booked_upokt: int = 0  # settled, as the miner read it
     supplier_upokt: int = 0
     proof_required: bool | None = None
     proved: bool = False
@@ -38,7 +39,7 @@ class BookRow:
 
 def make_rows(
     answered: Mapping[ClaimKey, int],
-    records: Iterable[SessionRecord],
+    books: Iterable[Row],
     claims: Iterable[ClaimOnChain],
 ) -> list[BookRow]:
     """Join the three accounts, one row for each session any of them knows of, each with what does not fit."""
@@ -49,13 +50,14 @@ def make_rows(
 
     for key, count in answered.items():
         row(key).answered = count
-    for record in records:
-        snapshot, counters = record.snapshot, record.counters
-        one = row((snapshot.supplier, snapshot.service_id, snapshot.end_height))
-        one.leaves, one.duplicates = counters["leaves"], counters["duplicates"]
-        one.late, one.below, one.dead = counters["late"], counters["below"], counters["dead"]
+    for book in books:
+        one = row((book.supplier, book.service, book.session_end))
+        one.leaves, one.duplicates = book.leaves, book.duplicates
+        one.late, one.below, one.dead = book.late, book.below, book.dead
         one.wal = one.leaves + one.duplicates + one.late + one.below + one.dead
-        one.state = record.state.value
+        one.state = book.state
+        one.booked_upokt = book.settled_upokt
+        one.problems += book.problems()
     for claim in claims:
         one = row(claim.key)
         one.num_relays, one.claimed_upokt = claim.num_relays, claim.claimed_upokt
@@ -77,6 +79,8 @@ def _disagreements(row: BookRow) -> list[str]:
         problems.append(f"{row.leaves} leaves, but the claim counts {row.num_relays}")
     if row.claimed_upokt != row.settled_upokt:
         problems.append(f"claimed {row.claimed_upokt} uPOKT, settled {row.settled_upokt}")
+    if row.booked_upokt != row.settled_upokt:
+        problems.append(f"settled {row.settled_upokt} uPOKT, in the miner's books {row.booked_upokt}")
     if row.proof_required and not row.proved:
         problems.append("a proof was required and none was valid")
     return problems

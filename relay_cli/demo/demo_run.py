@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mining_tasks.config import load_miner_config
+from mining_tasks.ledger import Row, read_ledger
 from mining_tasks.wiring import keys_of, open_store
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
@@ -23,8 +24,6 @@ from relay_cli.demo.progress import Progress, ProgressView
 from relay_cli.demo.traffic import Traffic
 from relay_cli.relay.client_keys import read_client_keys
 from relay_cli.up.network import Network
-from relay_store.session_state import SessionRecord
-from relay_store.sessions import Sessions
 
 SESSIONS = 2
 LOOK_S = 0.25
@@ -85,7 +84,7 @@ class DemoRun:
             )
             served = self._traffic.served()
             return Report(
-                rows=make_rows(served.answered, self._records(), self._watch.claims(self._ends)),
+                rows=make_rows(served.answered, self._books(), self._watch.claims(self._ends)),
                 failed_relays=dict(served.failed),
                 balances_before=before,
                 balances_after=self._balances(),
@@ -131,7 +130,7 @@ class DemoRun:
             phase=phase,
             height=self._watch.height,
             served=self._traffic.served().count,
-            mined=sum(record.counters["leaves"] for record in self._records()),
+            mined=sum(row.leaves for row in self._books()),
             claimed=sum(claim.created_height > 0 for claim in claims),
             proved=sum(claim.proof_valid for claim in claims),
             settled=sum(claim.settled_height > 0 for claim in claims),
@@ -146,16 +145,15 @@ class DemoRun:
         return sum(bool(claim.settled_height or claim.failures) for claim in claims)
 
     def _books_closed(self) -> bool:
-        return all("settlement_outcome" in record.more for record in self._records())
+        return all(row.outcome for row in self._books())
 
-    def _records(self) -> list[SessionRecord]:
-        """Return the miner's records of the demo's sessions."""
-        found: list[SessionRecord] = []
+    def _books(self) -> list[Row]:
+        """Return the miner's books of the demo's sessions."""
+        found: list[Row] = []
         for supplier in self._suppliers:
-            sessions = Sessions(self._store, self._store_keys, supplier)
             try:
-                listed = [session for session, end in sessions.listed() if end in self._ends]
-                found += [record for record in sessions.read_many(listed) if record]
+                rows = read_ledger(self._store, self._store_keys, supplier).rows
+                found += [row for row in rows if row.session_end in self._ends]
             except PocketError as error:
                 self._view.say(f"the store cannot be read now: {error}")
         return found

@@ -1,4 +1,4 @@
-"""`pocket-relay-miner redis-debug`: tables of what the store holds; nothing is changed."""
+"""`pocket-relay-miner redis-debug`: tables of what the store holds; nothing is changed (decisions.md F)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from mining_tasks.ledger import Row, grand_total, read_ledger
 from operations.config_file import ConfigInvalid
 from pocket_protocol.errors import PocketError
 from relay_cli.redis_debug.deployment import Deployment, open_deployment
@@ -20,6 +21,7 @@ from relay_store.session_state import SessionRecord
 from relay_store.sessions import Sessions
 from relay_store.store_errors import store_errors
 
+_ALWAYS_SHOWN = ("wal", "leaves", "claimed_relays", "claimed_upokt", "settled_upokt")
 WIDTH_OF_FILES = 400  # characters: addresses stay whole where nobody looks at columns
 
 
@@ -90,6 +92,51 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
     console.print(f"{len(rows)} row(s)")
+
+
+@redis_debug.command("ledger")
+@click.option("--supplier", default="", help="Only this operator address.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+@click.pass_context
+def ledger(context: click.Context, supplier: str, as_json: bool) -> None:
+    """What became of every relay and every uPOKT: per session, and in total.
+
+    Exit code 1 when something does not add up.
+    """
+    deployment: Deployment = context.obj
+    try:
+        suppliers = [supplier] if supplier else deployment.suppliers()
+        ledgers = [read_ledger(deployment.store, deployment.keys, one) for one in suppliers]
+    except PocketError as error:
+        raise click.ClickException(str(error)) from None
+    problems = [f"{one.supplier}: {problem}" for one in ledgers for problem in one.problems()]
+    if as_json:
+        document = {"suppliers": [one.to_json() for one in ledgers], "totals": grand_total(ledgers)}
+        click.echo(json.dumps({**document, "problems": problems}))
+    else:
+        show([_ledger_row(row) for one in ledgers for row in one.rows])
+        show(
+            [{name: value for name, value in grand_total(ledgers).items() if value or name in _ALWAYS_SHOWN}]
+        )
+        for problem in problems:
+            click.echo(f"PROBLEM: {problem}")
+    context.exit(1 if problems else 0)
+
+
+def _ledger_row(row: Row) -> dict[str, Any]:
+    names = (
+        "supplier",
+        "session",
+        "service",
+        "session_end",
+        "state",
+        "leaves",
+        "duplicates",
+        "late",
+        "below",
+    )
+    amounts = ("claimed_upokt", "settled_upokt", "cut_upokt", "expired_upokt", "pending_upokt", "outcome")
+    return {name: getattr(row, name) for name in (*names, "dead", "claimed_relays", *amounts)}
 
 
 @table_command("sessions", "The sessions of all suppliers: state, relays, claim and settlement.")

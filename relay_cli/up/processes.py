@@ -21,10 +21,11 @@ STORE_STAGE, MINER_STAGE, RELAYER_STAGE = 0, 1, 3
 
 def up_processes(layout: Layout) -> list[ProcessSpec]:
     """Return all processes of a layout whose files are written."""
-    return [*_foundation(layout), *_miner(layout), _relayer(layout)]
+    return [*foundation(layout), *_miner(layout), _relayer(layout)]
 
 
-def _foundation(layout: Layout) -> list[ProcessSpec]:
+def foundation(layout: Layout) -> list[ProcessSpec]:
+    """Return store, local chain and test backend: what relayer and miner need."""
     ports = layout.ports
     # The server itself and not the library's wrapper: that one outlives its parent, and leaves the server when killed.
     store = ProcessSpec(

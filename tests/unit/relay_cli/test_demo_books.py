@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mining_tasks.ledger import Row
 from pocket_chain.node import CometNode, Event
 from relay_cli.demo.books import Report, make_rows
 from relay_cli.demo.chain_watch import ChainWatch, ClaimOnChain, upokt
@@ -16,10 +17,12 @@ from relay_store.session_state import SessionRecord, SessionSnapshot, SessionSta
 KEY = ("pokt1s", "svc", 20)
 
 
-def record(**counters: int) -> SessionRecord:
+def record(settled: int = 500, **counters: int) -> Row:
     none = dict.fromkeys(("leaves", "duplicates", "late", "below", "dead", "weight_mismatch"), 0)
-    snapshot = SessionSnapshot("a" * 64, KEY[0], "pokt1a", KEY[1], 11, KEY[2])
-    return SessionRecord(snapshot, SessionState.PROVED, none | counters, {})
+    snapshot = SessionSnapshot("a" * 64, KEY[0], "pokt1a", KEY[1], 11, KEY[2], cupr=1)
+    more = {"settlement_outcome": b"settled_proven", "settled_upokt": b"%d" % settled}
+    more |= {"claimed_upokt": more["settled_upokt"]}
+    return Row.of(SessionRecord(snapshot, SessionState.PROVED, none | counters, more))
 
 
 def event(kind: str, **values: Any) -> Event:
@@ -79,6 +82,12 @@ def test_books_that_close_have_no_problem() -> None:
         (5, {"leaves": 4, "late": 1}, (CREATED, VALID, SETTLED), "of 5 relays 1 did not become leaves"),
         (4, {"leaves": 4}, (CREATED, VALID, SETTLED), "4 leaves, but the claim counts 5"),
         (5, {"leaves": 5}, (CREATED, VALID), "claimed 500 uPOKT, settled 0"),
+        (
+            5,
+            {"leaves": 5, "settled": 499},
+            (CREATED, VALID, SETTLED),
+            "settled 500 uPOKT, in the miner's books 499",
+        ),
         (5, {"leaves": 5}, (CREATED, SETTLED), "a proof was required and none was valid"),
         (5, {"leaves": 5}, (CREATED, event("pocket.tokenomics.EventClaimExpired")), "expired"),
         (

@@ -208,6 +208,33 @@ def test_redis_debug_shows_sessions_streams_and_dead_letters(place: Place, store
     assert second in text and "poison" in text and "1 row(s)" in text
 
 
+def test_redis_debug_ledger_adds_up_or_says_where_it_does_not(place: Place, store: Store) -> None:
+    keys, supplier = Keys(), place.suppliers[0]
+    snapshot = SessionSnapshot("a" * 64, supplier, "app", "develop-http", 1, 10, cupr=10)
+    books = {
+        "state": "proved",
+        "leaves": 7,
+        "claim_relays": 7,
+        "claim_compute_units": 70,
+        "claimed_upokt": 700,
+    }
+    settled = {"settlement_outcome": "settled_proven", "settled_upokt": 700}
+    session = keys.session(supplier, snapshot.session_id)
+    store.client.hset(session, mapping={**snapshot.to_fields(), **books, **settled})
+    store.client.zadd(keys.sessions(supplier), {snapshot.session_id: 10})
+    store.client.hset(keys.totals(supplier), mapping={"leaves": 7})
+    store.client.xadd(keys.relay_stream(supplier), {"data": b"x"})
+    command = ("redis-debug", "--config", place.directory / "miner.yaml", "ledger")
+    result = run(*command, "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0 and document["problems"] == []
+    totals = document["totals"]
+    assert (totals["wal"], totals["pending"], totals["leaves"], totals["settled_upokt"]) == (8, 1, 7, 700)
+    store.client.hset(session, "leaves", 8)
+    result = run(*command)
+    assert result.exit_code == 1 and "8 leaves, 7 relays claimed" in result.stdout
+
+
 def test_redis_debug_says_what_it_cannot_reach(tmp_path: Path) -> None:
     assert "unknown scheme" in run("redis-debug", "--redis", "ftp://x", "sessions").stderr
     result = run("redis-debug", "--redis", "redis://127.0.0.1:1/0", "sessions")
