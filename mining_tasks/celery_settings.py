@@ -54,6 +54,7 @@ def celery_settings(config: MinerConfig) -> dict[str, Any]:
         "task_soft_time_limit": slice_s + 5,
         "task_time_limit": slice_s + 15,
         "worker_pool": "prefork",
+        "worker_consumer": "mining_tasks.consumer:EnduringConsumer",
         "worker_concurrency": extensions.process_count,
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": True,

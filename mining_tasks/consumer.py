@@ -1,0 +1,24 @@
+"""Celery's consumer, made to outlive its broker.
+
+When the connection is lost while a message is not yet acknowledged, kombu 5.7 tries to put that message back over
+the lost connection, and the second attempt of the same clean-up ends the worker with `AttributeError`. Nothing has
+to be put back here: unacknowledged messages return after the visibility time-out, and before that the sweep and
+the next block send every task anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.consumer import Consumer
+
+
+class EnduringConsumer(Consumer):  # type: ignore[misc]
+    """Leaves what was not acknowledged to the visibility time-out."""
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """Called by the worker between losing a connection and making another."""
+        channel: Any = self.connection._default_channel
+        if channel is not None:
+            channel.do_restore = False
+        super().on_connection_error_after_connected(exc)

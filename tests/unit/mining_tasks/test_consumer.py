@@ -1,0 +1,46 @@
+"""A worker outlives its broker, also with a message in hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from celery.worker.consumer import Consumer
+from kombu import Connection, Message, Queue
+
+from mining_tasks.consumer import EnduringConsumer
+from tests.stores import kill_server, private_server
+
+
+def after_loss(kind: type[Consumer], directory: Path) -> Consumer:
+    """A consumer whose broker was killed while it had one message in hand and waited for the next."""
+    with private_server(directory) as server:
+        connection = Connection(server.connection_url)
+        connection.SimpleQueue("work").put({})
+        received: list[Message] = []
+        connection.Consumer([Queue("work")], on_message=received.append).consume()
+        connection.Consumer([Queue("control")], channel=connection.channel()).consume()
+        while not received:
+            connection.drain_events(timeout=5)
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.05)
+        kill_server(server)
+    consumer = kind.__new__(kind)
+    consumer.app = Celery(set_as_current=False)
+    consumer.app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
+    consumer.app.conf.worker_enable_prefetch_count_reduction = False
+    consumer.connection = connection
+    return consumer
+
+
+def test_a_lost_broker_does_not_end_the_worker(tmp_path: Path) -> None:
+    consumer = after_loss(EnduringConsumer, tmp_path)
+    consumer.on_connection_error_after_connected(ConnectionError())
+    assert consumer.connection is None
+
+
+def test_celery_s_own_consumer_still_needs_this(tmp_path: Path) -> None:
+    """When this fails, the library has been mended and `EnduringConsumer` can go."""
+    with pytest.raises(AttributeError, match="hostname"):
+        after_loss(Consumer, tmp_path).on_connection_error_after_connected(ConnectionError())
