@@ -39,21 +39,16 @@ class Sweep:
 
     def streams(self) -> None:
         """Send owned suppliers with entries waiting and no task on its way to accumulation."""
-        waiting = [
-            supplier
-            for supplier, length in self._ask(
-                self._owned(), lambda pipe, s: pipe.xlen(self._miner.keys.relay_stream(s))
-            )
-            if length
-        ]
-        self._send(ACCUMULATE, self._idle(waiting))
+        lengths = self._ask(self._managed(), lambda pipe, s: pipe.xlen(self._miner.keys.relay_stream(s)))
+        waiting = [supplier for supplier, length in lengths if length]
+        self._send(ACCUMULATE, self._idle(self._owned(waiting)))
 
     def sessions(self) -> None:
         """Send owned suppliers with sessions that are over, each once in a while, to `advance`."""
         height = self._miner.facts.height()
         period_s = max(SHORTEST_PERIOD_S, int(2 * self._miner.config.block_time_seconds))
         turn = int(time.time()) % period_s
-        suppliers = [one for one in self._owned() if crc32(one.encode()) % period_s == turn]
+        suppliers = [one for one in self._managed() if crc32(one.encode()) % period_s == turn]
         keys = self._miner.keys
         due = [
             supplier
@@ -62,11 +57,11 @@ class Sweep:
             )
             if count
         ]
-        self._send(ADVANCE, self._idle(due))
+        self._send(ADVANCE, self._idle(self._owned(due)))
 
     def send_all(self, task: str) -> None:
         """Send every owned supplier, unless its queue is busy, to `task`."""
-        self._send(task, self._idle(self._owned()))
+        self._send(task, self._idle(self._owned(self._managed())))
 
     def publish_service_factors(self) -> None:
         """Write the configured factors anew before they run out (T21)."""
@@ -83,15 +78,17 @@ class Sweep:
                 if factor:
                     factors.write(service, factor, now_s)
 
-    def _owned(self) -> list[str]:
-        """The suppliers some node owns now: a task for another one would only lie there.
+    def _managed(self) -> list[str]:
+        return sorted(self._registration.managed())
+
+    def _owned(self, suppliers: Sequence[str]) -> list[str]:
+        """Those of `suppliers` some node owns now: a task for another one would only lie there.
 
         Leases over independent masters are not in the data store; there every owner counts that ever was.
         """
-        managed = sorted(self._registration.managed())
         keys, elsewhere = self._miner.keys, self._miner.config.extensions.redlock_urls
         key = keys.owner if elsewhere else keys.lease
-        return [s for s, owned in self._ask(managed, lambda pipe, s: pipe.exists(key(s))) if owned]
+        return [s for s, owned in self._ask(suppliers, lambda pipe, s: pipe.exists(key(s))) if owned]
 
     def _ask(self, suppliers: Sequence[str], question: Any) -> list[tuple[str, int]]:
         if not suppliers:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import signal
+import threading
 from typing import Any, Final
 
 import structlog
@@ -19,7 +22,7 @@ from operations.logs import configure
 from operations.metrics_server import mark_process_dead
 from pocket_chain.blocks import BlockSource
 from pocket_chain.keyring import Keyring
-from pocket_protocol.errors import PocketError
+from pocket_protocol.errors import PocketError, Unavailable
 from relay_store.probe import probe
 from relay_store.version import check_version
 
@@ -27,7 +30,10 @@ _CHATTY: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 
 log = structlog.get_logger("worker")
 
+START_RETRY_S: Final = 1.0
+
 _node: Node | None = None
+_ending = threading.Event()
 
 
 class WorkerQueues:
@@ -74,11 +80,31 @@ def _draw_identity(**_: Any) -> None:
 
 @signals.worker_ready.connect(weak=False)
 def _start_node(sender: Any, **_: Any) -> None:
+    """In a thread of its own: the store may be away, and the worker's loop must go on."""
+    _ending.clear()
+    queues = WorkerQueues(sender)
+    threading.Thread(target=_start_when_possible, args=(queues,), name="node start", daemon=True).start()
+
+
+def _start_when_possible(queues: WorkerQueues) -> None:
+    """Start the node as soon as the store answers; end the worker when it can never start."""
     global _node
     identity = identify()
-    _node = _make_node(identity, WorkerQueues(sender))
-    _node.start()
-    log.info("node is at work", name=identity.name)
+    while not _ending.is_set():
+        try:
+            node = _make_node(identity, queues)
+        except Unavailable as error:
+            log.warning("node cannot start yet", reason=error.reason, error=str(error)[:300])
+            _ending.wait(START_RETRY_S)
+            continue
+        except PocketError as error:
+            log.error("node cannot start", reason=error.reason, error=str(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        node.start()
+        _node = node
+        log.info("node is at work", name=identity.name)
+        return
 
 
 def _make_node(identity: Identity, queues: WorkerQueues) -> Node:
@@ -104,6 +130,7 @@ def _make_node(identity: Identity, queues: WorkerQueues) -> Node:
 @signals.worker_shutting_down.connect(weak=False)
 def _announce_end(**_: Any) -> None:
     log.info("node ends when its tasks are done")
+    _ending.set()
     if _node is not None:
         _node.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,56 @@ def test_sessions_are_paid_although_the_worker_is_killed_while_it_claims(
 def _settled(miner: MinerProcesses, supplier: SupplierAddress, session: str) -> bool:
     record = miner.record(supplier, session)
     return record is not None and "settlement_outcome" in record.more
+
+
+@pytest.mark.slow
+def test_one_beat_ticks_and_another_takes_over(miner: MinerProcesses) -> None:
+    """Killed: the other ticks within 5 s. Stopped and woken: it does nothing."""
+    beats = [miner.start("beat"), miner.start("beat", application="beat_schedule")]
+    keys = miner.keys.beat_lease()
+
+    def holder() -> subprocess.Popen[bytes] | None:
+        token = miner.store.client.get(keys.lease)
+        return next((b for b in beats if token and token.decode().endswith(f"-{b.pid}")), None)
+
+    miner.wait_for("a beat ticks", lambda: holder() is not None, 20)
+    first = holder()
+    assert first is not None
+    other = next(beat for beat in beats if beat is not first)
+    first.send_signal(signal.SIGSTOP)
+    taken_s = miner.wait_for("take-over", lambda: holder() is other, 10)
+    assert taken_s < 5.0
+    epoch = int(miner.store.client.get(keys.epoch) or 0)
+    first.send_signal(signal.SIGCONT)
+    miner.wait_for("the first waits", lambda: b"this beat waits" in log_of(miner, first), 5)
+    assert holder() is other and int(miner.store.client.get(keys.epoch) or 0) == epoch
+    other.kill()
+    other.wait()
+    assert miner.wait_for("take-over", lambda: holder() is first, 10) < 5.0
+    assert [path.name for path in miner.directory.iterdir() if path.suffix != ".log"] == []
+
+
+def log_of(miner: MinerProcesses, process: subprocess.Popen[bytes]) -> bytes:
+    return (miner.directory / f"beat-{miner.running.index(process)}.log").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_child_is_replaced_and_its_work_is_done(miner: MinerProcesses, world: World) -> None:
+    supplier = SupplierAddress(world.address("supplier1"))
+    worker = miner.start(*WORKER)
+    miner.start("beat")
+    miner.wait_for("supplier is owned", lambda: miner.owner(supplier) is not None, 20)
+    stream = miner.keys.relay_stream(supplier)
+    for turn in range(3):
+        miner.wait_for("children", lambda: len(children_of(worker.pid)) == 2, 20)
+        for child in children_of(worker.pid):
+            os.kill(child, signal.SIGKILL)
+        header = world.session(height=world.chain.height)
+        for entry in relay_entries(world, header, range(3)):
+            miner.store.client.xadd(stream, {"data": entry})
+        miner.wait_for(f"turn {turn}", lambda: not miner.store.client.xlen(stream), 20)
+    assert worker.poll() is None
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
