@@ -51,6 +51,7 @@ class TransactionSection:
         "disable_inclusion_reconciler": _INCLUSION,
         "inclusion_reconciler_max_concurrent": _INCLUSION,
         "inclusion_reconciler_per_group_timeout_ms": _INCLUSION,
+        "tx_timeout_default_seconds": "a transaction lives until its window's end, within minimum and maximum",
     }
 
     gas_limit: int = setting(0, minimum=0, doc="0: simulate each transaction")
@@ -60,9 +61,12 @@ class TransactionSection:
     gas_adjustment: float = setting(1.7, minimum=0, blank_is_default=True, doc="simulated gas times this")
     disable_claim_batching: bool = setting(False, doc="one claim per transaction")
     disable_proof_batching: bool = setting(False, doc="one proof per transaction")
-    tx_timeout_min_seconds: int = setting(120, minimum=1, blank_is_default=True)
-    tx_timeout_max_seconds: int = setting(590, minimum=1, maximum=599, blank_is_default=True)
-    tx_timeout_default_seconds: int = setting(120, minimum=1, blank_is_default=True)
+    tx_timeout_min_seconds: int = setting(
+        120, minimum=1, blank_is_default=True, doc="a transaction lives at least so long"
+    )
+    tx_timeout_max_seconds: int = setting(
+        590, minimum=1, maximum=599, blank_is_default=True, doc="and at most; the chain's limit is 600"
+    )
     tx_timeout_clock_skew_buffer_seconds: int = setting(60, minimum=0, doc="taken off before clamping")
     max_rebroadcasts: int = setting(1, minimum=0, maximum=16, doc="0: observe only")
     rebroadcast_safety_blocks: int = setting(1, minimum=0, doc="no new bytes this close to a window's end")
@@ -81,26 +85,21 @@ class TransactionSection:
 class BalanceMonitorSection:
     """Warnings about operators' balances and suppliers' stakes."""
 
-    enabled: bool = setting(True)
-    check_interval_seconds: int = setting(300, minimum=1, blank_is_default=True)
-    balance_threshold_upokt: int = setting(1_000_000, minimum=0)
-    stake_warning_proof_threshold: int = setting(10, minimum=0)
-    stake_critical_proof_threshold: int = setting(3, minimum=0)
+    enabled: bool = setting(True, doc="look at them")
+    check_interval_seconds: int = setting(300, minimum=1, blank_is_default=True, doc="between two looks")
+    balance_threshold_upokt: int = setting(1_000_000, minimum=0, doc="below it a warning")
+    stake_warning_proof_threshold: int = setting(
+        10, minimum=0, doc="missing proofs the stake must survive, else a warning"
+    )
+    stake_critical_proof_threshold: int = setting(3, minimum=0, doc="the same, else an error")
 
 
 @dataclass(frozen=True, slots=True)
 class BlockHealthMonitorSection:
     """Warns when blocks take longer than they should."""
 
-    enabled: bool = setting(False)
+    enabled: bool = setting(False, doc="warn")
     slowness_threshold: float = setting(1.5, minimum=0, blank_is_default=True, doc="times block_time_seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class SettlementMonitorSection:
-    """Metrics of what the chain settled; the ledger reads settlements in any case."""
-
-    enabled: bool = setting(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +126,8 @@ class MinerExtensions(SharedExtensions):
     task_slice_seconds: int = setting(20, minimum=1, maximum=60, doc="longest time of one task")
     visibility_timeout_seconds: int = setting(90, minimum=60, maximum=3600, doc="a lost task's redelivery")
     settle_seconds: float = setting(2.0, minimum=0, maximum=60, doc="wait after the claim window opens")
-    seal_margin_blocks: int = setting(2, minimum=0, doc="drained at the latest this long before claim close")
-    min_window_seconds: float = setting(4.0, minimum=0, doc="warn when claim or proof windows are shorter")
     max_tx_bytes: int = setting(524_288, minimum=65_536, maximum=1_048_576, doc="a batch is split above")
     claim_unprofitable_sessions: bool = setting(False, doc="send claims worth less than their fees")
-    replica_wait_ms: int = setting(300, minimum=0, maximum=5000, doc="WAIT before a claim or proof is sent")
-    retention_days: float = setting(7.0, minimum=0.1, maximum=13.0, doc="a settled session's record")
-    max_deliveries: int = setting(8, minimum=6, maximum=100, doc="of an entry, until it is dead")
-    dead_letters: int = setting(10_000, minimum=100, doc="entries kept in a dead letter stream")
 
     @property
     def process_count(self) -> int:
@@ -159,7 +152,10 @@ class MinerConfig:
         "pprof": "no profiler is opened; `py-spy dump --pid PID` shows a running process",
         "deduplication_ttl_blocks": "each relay is one leaf; duplicates are found in the tree itself",
         "ack_batch_size": "entries are acknowledged in the transaction that stores their leaves",
-        "session_ttl": "sessions live until they are settled, then extensions.retention_days",
+        "session_ttl": "sessions live until they are settled, and their records for seven days more",
+        "submission_tracking_ttl": "what was sent stands in the session's record",
+        "known_applications": "applications are read when their relays come",
+        "settlement_monitor": "every settlement is read: the ledger needs it",
         "smst_live_root_checkpoint_interval": "every batch is durable when it is acknowledged",
         "leader_election": "the beat schedule holds its own lease; a replica takes over within seconds",
         "supplier_claiming": "leases follow extensions.lease_ttl_ms, lease_renew_ms, rebalance_interval_seconds",
@@ -179,17 +175,14 @@ class MinerConfig:
     )
     hot_reload_enabled: bool = setting(True, doc="follow changes of the key files")
     cache_ttl_s: float = setting(
-        7200.0, key="cache_ttl", parse=duration_s, minimum=60, doc="of chain entities"
+        7200.0, key="cache_ttl", parse=duration_s, minimum=60, doc="of the service factors told to relayers"
     )
-    submission_tracking_ttl_s: float = setting(
-        86400.0, key="submission_tracking_ttl", parse=duration_s, minimum=60, doc="of submission records"
+    supplier_reconcile_interval_seconds: int = setting(
+        60, minimum=1, blank_is_default=True, doc="how often suppliers' documents are written anew"
     )
-    supplier_reconcile_interval_seconds: int = setting(60, minimum=1, blank_is_default=True)
-    known_applications: tuple[str, ...] = setting(())
     balance_monitor: BalanceMonitorSection = field(default_factory=BalanceMonitorSection)
     block_time_seconds: float = setting(30.0, minimum=0.1, doc="mainnet and testnet 30")
     block_health_monitor: BlockHealthMonitorSection = field(default_factory=BlockHealthMonitorSection)
-    settlement_monitor: SettlementMonitorSection = field(default_factory=SettlementMonitorSection)
     default_service_factor: float = setting(
         0.0, minimum=0, doc="limit = application stake x factor; 0: the chain's"
     )

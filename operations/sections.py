@@ -48,17 +48,18 @@ class RedisNamespace:
 class RedisSection:
     """Where the relay data lives (spec/miner.md §6.5 for the URL forms)."""
 
+    SUPERSEDED: ClassVar[dict[str, str]] = {
+        "min_idle_conns": "connections open when first needed",
+        "conn_max_idle_time_seconds": "a connection stays open until one side closes it",
+        "claim_idle_timeout_ms": "beside miners of the reference an entry is taken over after 60 s",
+    }
+
     url: str = setting("redis://localhost:6379", secret=True, blank_is_default=True, doc="the data store")
     pool_size: int = setting(50, minimum=0, blank_is_default=True, doc="connections of one process")
-    min_idle_conns: int = setting(0, minimum=0, doc="accepted; connections open when first needed")
     pool_timeout_seconds: int = setting(4, minimum=0, blank_is_default=True, doc="wait for a free connection")
-    conn_max_idle_time_seconds: int = setting(
-        1800, minimum=0, blank_is_default=True, doc="idle connection's end"
-    )
     namespace: RedisNamespace = field(default_factory=RedisNamespace)
     consumer_name: str = setting("", doc="name of this miner in leases of the reference; a token is appended")
     consumer_group: str = setting("", doc="consumer group of the relay streams; empty: from the namespace")
-    claim_idle_timeout_ms: int = setting(60000, minimum=0, doc="mixed fleets: idle time before a reclaim")
 
     @property
     def group(self) -> str:
@@ -116,10 +117,10 @@ class PocketNodeSection(NodeAddresses):
 class KeyringSection:
     """The Cosmos keyring of the reference; read only to refuse it with a clear text."""
 
-    backend: str = setting("")
-    dir: str = setting("")
-    app_name: str = setting("pocket")
-    key_names: tuple[str, ...] = setting(())
+    backend: str = setting("", doc="refused: list the keys in keys_file")
+    dir: str = setting("", doc="refused with it")
+    app_name: str = setting("pocket", doc="refused with it")
+    key_names: tuple[str, ...] = setting((), doc="refused with it")
 
     def remarks(self) -> Iterator[Remark]:
         if self.backend:
@@ -164,7 +165,7 @@ class KeysSection:
 class MetricsSection:
     """The Prometheus endpoint, served by a process of its own."""
 
-    enabled: bool = setting(True)
+    enabled: bool = setting(True, doc="serve metrics")
     addr: str = setting("0.0.0.0:9090", parse=listen_address, doc="where /metrics is served")
 
 
@@ -181,7 +182,7 @@ class LoggingSection:
     }
 
     level: Literal["trace", "debug", "info", "warn", "error"] = setting("info", doc="trace is debug")
-    format: Literal["json", "text"] = setting("json")
+    format: Literal["json", "text"] = setting("json", doc="of a line")
     enable_caller: bool = setting(False, doc="add file and line of the caller")
     sampling: bool = setting(False, doc="thin out repeated debug and info lines")
     sampling_initial: int = setting(100, minimum=1, doc="lines of one event kept each second")
@@ -197,7 +198,9 @@ class SharedExtensions:
     broker_prefix: str = setting("pm-celery:", blank_is_default=True, doc="prefix of all of Celery's keys")
     fallback_nodes: tuple[NodeAddresses, ...] = setting((), doc="asked when the first node is silent or lags")
     allow_slow_python_crypto: bool = setting(False, doc="sign and verify without libsecp256k1 (tests only)")
-    state_dir: str = setting("", doc="directory for metrics files and the embedded store; empty: temporary")
+    state_dir: str = setting(
+        "", doc="directory for metrics files, locks and the beat's schedule; empty: temporary"
+    )
 
 
 def broker_url(redis: RedisSection, extensions: SharedExtensions) -> str:

@@ -43,7 +43,9 @@ class ServiceConfig:
     validation_mode: Literal["eager", "optimistic"] | None = setting(
         None, doc="empty: default_validation_mode"
     )
-    timeout_profile: str = setting(DEFAULT_TIMEOUT_PROFILE, blank_is_default=True)
+    timeout_profile: str = setting(
+        DEFAULT_TIMEOUT_PROFILE, blank_is_default=True, doc="one of timeout_profiles"
+    )
     pool_profile: str = setting("", doc="empty: http_transport")
     max_body_size_bytes: int = setting(0, minimum=0, doc="0: default_max_body_size_bytes")
     default_backend: Literal["jsonrpc", "rest", "websocket", "grpc", "cometbft"] = setting(
@@ -84,51 +86,52 @@ class PoolProfile:
 
     SUPERSEDED: ClassVar[dict[str, str]] = {"name": "the key of the profile is its name"}
 
-    max_conns_per_host: int = setting(0, minimum=0)
-    max_idle_conns_per_host: int = setting(0, minimum=0)
-    idle_conn_timeout_seconds: int = setting(0, minimum=0)
+    max_conns_per_host: int = setting(0, minimum=0, doc="0: http_transport")
+    max_idle_conns_per_host: int = setting(0, minimum=0, doc="0: http_transport")
+    idle_conn_timeout_seconds: int = setting(0, minimum=0, doc="0: http_transport")
 
 
 @dataclass(frozen=True, slots=True)
 class HttpTransportSection:
     """HTTP connections to backends; 0 means the default."""
 
-    max_idle_conns: int = setting(500, minimum=0, blank_is_default=True)
-    max_idle_conns_per_host: int = setting(100, minimum=0, blank_is_default=True)
-    max_conns_per_host: int = setting(500, minimum=0, blank_is_default=True)
-    idle_conn_timeout_seconds: int = setting(90, minimum=0, blank_is_default=True)
-    dial_timeout_seconds: int = setting(5, minimum=0, blank_is_default=True)
-    tls_handshake_timeout_seconds: int = setting(10, minimum=0, blank_is_default=True)
-    response_header_timeout_seconds: int = setting(30, minimum=0, blank_is_default=True)
-    expect_continue_timeout_seconds: int = setting(1, minimum=0, blank_is_default=True)
-    tcp_keep_alive_seconds: int = setting(30, minimum=0, blank_is_default=True)
-    disable_compression: bool = setting(True)
+    SUPERSEDED: ClassVar[dict[str, str]] = {
+        "max_idle_conns": "max_idle_conns_per_host bounds them",
+        "response_header_timeout_seconds": "each timeout profile has its own",
+        "expect_continue_timeout_seconds": "no request to a backend waits for 100 Continue",
+        "disable_compression": "backends are always asked for plain answers",
+    }
+
+    max_idle_conns_per_host: int = setting(
+        100, minimum=0, blank_is_default=True, doc="kept open while unused, per process"
+    )
+    max_conns_per_host: int = setting(
+        500, minimum=0, blank_is_default=True, doc="open at a time, per process; more requests wait"
+    )
+    idle_conn_timeout_seconds: int = setting(
+        90, minimum=0, blank_is_default=True, doc="an unused connection's end"
+    )
+    dial_timeout_seconds: int = setting(5, minimum=0, blank_is_default=True, doc="to connect")
+    tls_handshake_timeout_seconds: int = setting(10, minimum=0, blank_is_default=True, doc="after connecting")
+    tcp_keep_alive_seconds: int = setting(
+        30, minimum=0, blank_is_default=True, doc="idle time before TCP asks"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheckSection:
     """The relayer's own health endpoints."""
 
-    enabled: bool = setting(True)
-    addr: str = setting("0.0.0.0:8081", parse=listen_address)
-
-
-@dataclass(frozen=True, slots=True)
-class CacheWarmupSection:
-    """What is asked of the chain before the first relay."""
-
-    enabled: bool = setting(True)
-    known_applications: tuple[str, ...] = setting(())
-    warmup_concurrency: int = setting(10, minimum=1, blank_is_default=True)
-    warmup_timeout_seconds: int = setting(5, minimum=1, blank_is_default=True)
+    enabled: bool = setting(True, doc="serve them")
+    addr: str = setting("0.0.0.0:8081", parse=listen_address, doc="where; no relays are taken there")
 
 
 @dataclass(frozen=True, slots=True)
 class RelayMeterSection:
     """Metering of each application's stake (spec/relayer.md §3)."""
 
-    enabled: bool = setting(True)
-    redis_key_prefix: str = setting("ha", blank_is_default=True)
+    enabled: bool = setting(True, doc="charge each session's budget")
+    redis_key_prefix: str = setting("ha", blank_is_default=True, doc="first word of the meter's keys")
     fail_behavior: Literal["open", "closed"] = setting("open", doc="when a price cannot be known")
     cache_ttl_s: float = setting(7200.0, key="cache_ttl", parse=duration_s, minimum=60, doc="life of a meter")
 
@@ -137,8 +140,8 @@ class RelayMeterSection:
 class ResponseCompressionSection:
     """gzip of answers to gateways that accept it."""
 
-    enabled: bool = setting(False)
-    min_size_bytes: int = setting(1024, minimum=0)
+    enabled: bool = setting(False, doc="compress")
+    min_size_bytes: int = setting(1024, minimum=0, doc="smaller answers stay plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,6 @@ class RelayerExtensions(SharedExtensions):
     refuse_placeholder_rings: bool = setting(False, doc="refuse relays of applications without gateways")
     curve_tables: bool = setting(False, doc="precomputed tables for busy keys: twice as fast, more memory")
     curve_table_memory_mb: int = setting(128, minimum=1, doc="memory of all tables of one process")
-    curve_table_after_relays: int = setting(2000, minimum=1, doc="verified relays before a key gets a table")
     max_header_count: int = setting(100, minimum=10, maximum=10000, doc="of a request and of an inner one")
     max_header_bytes: int = setting(65536, minimum=1024, maximum=1 << 20, doc="all header fields together")
     max_url_bytes: int = setting(8192, minimum=256, maximum=1 << 20, doc="request target")
@@ -197,6 +199,7 @@ class RelayerConfig:
     SUPERSEDED: ClassVar[dict[str, str]] = {
         "pprof": _NOT_A_PROFILER,
         "grace_period_extra_blocks": "the chain's grace period decides alone; a later relay is never paid",
+        "cache_warmup": "facts are read when first needed, and shared by all front ends through the store",
         "supplier_cache": "supplier states are always cached and re-read; there is nothing to choose",
     }
 
@@ -205,12 +208,17 @@ class RelayerConfig:
     pocket_node: PocketNodeSection = field(default_factory=PocketNodeSection)
     keys: KeysSection = field(default_factory=KeysSection)
     services: Mapping[str, ServiceConfig] = setting(factory=dict, doc="by service id")
-    default_validation_mode: Literal["eager", "optimistic"] = setting("eager")
-    default_request_timeout_seconds: int = setting(30, minimum=0, blank_is_default=True)
-    default_max_body_size_bytes: int = setting(DEFAULT_MAX_BODY_BYTES, minimum=0, blank_is_default=True)
+    default_validation_mode: Literal["eager", "optimistic"] = setting(
+        "eager", doc="optimistic runs as eager, with a warning"
+    )
+    default_request_timeout_seconds: int = setting(
+        30, minimum=0, blank_is_default=True, doc="a whole request to a backend, retries included"
+    )
+    default_max_body_size_bytes: int = setting(
+        DEFAULT_MAX_BODY_BYTES, minimum=0, blank_is_default=True, doc="of a relay request"
+    )
     metrics: MetricsSection = field(default_factory=MetricsSection)
     health_check: HealthCheckSection = field(default_factory=HealthCheckSection)
-    cache_warmup: CacheWarmupSection = field(default_factory=CacheWarmupSection)
     relay_meter: RelayMeterSection = field(default_factory=RelayMeterSection)
     http_transport: HttpTransportSection = field(default_factory=HttpTransportSection)
     response_compression: ResponseCompressionSection = field(default_factory=ResponseCompressionSection)

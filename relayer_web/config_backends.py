@@ -42,7 +42,7 @@ class BackendTarget:
     """One address of a backend, with its scheme. `url` may hold secrets: show `name` or `redacted(url)`."""
 
     name: str = setting("", doc="shown in metrics and logs; empty: host and port")
-    url: str = setting("", secret=True)
+    url: str = setting("", secret=True, doc="the address")
 
     SCALAR_KEY: ClassVar[str] = "url"
 
@@ -51,10 +51,10 @@ class BackendTarget:
 class Authentication:
     """How the relayer makes itself known to a backend; user and password win over tokens."""
 
-    username: str = setting("")
-    password: str = setting("", secret=True)
-    bearer_token: str = setting("", secret=True)
-    plain_token: str = setting("", secret=True)
+    username: str = setting("", doc="basic authentication, with the password")
+    password: str = setting("", secret=True, doc="basic authentication")
+    bearer_token: str = setting("", secret=True, doc="sent as `Bearer <token>`")
+    plain_token: str = setting("", secret=True, doc="sent as it is")
 
     def remarks(self) -> Iterator[Remark]:
         if bool(self.username) != bool(self.password):
@@ -68,18 +68,22 @@ class Authentication:
 class BackendHealthCheck:
     """Active probes of one backend."""
 
-    enabled: bool = setting(False)
+    enabled: bool = setting(False, doc="probe the addresses")
     endpoint: str = setting("", doc="path asked; needed unless base_path is set")
-    interval_seconds: int = setting(0, minimum=0)
+    interval_seconds: int = setting(0, minimum=0, doc="between probes; needed when enabled")
     timeout_seconds: int = setting(5, minimum=0, blank_is_default=True, doc="at most 10")
     unhealthy_threshold: int = setting(0, minimum=0, doc="0: 3 failed probes, 5 failed relays")
-    healthy_threshold: int = setting(2, minimum=0, blank_is_default=True)
-    method: str = setting("GET", blank_is_default=True)
-    request_body: str = setting("")
-    content_type: str = setting("")
-    expected_body: str = setting("")
-    expected_status: tuple[int, ...] = setting((), minimum=100, maximum=599)
-    headers: Mapping[str, str] = setting(factory=dict, secret=True)
+    healthy_threshold: int = setting(
+        2, minimum=0, blank_is_default=True, doc="good probes until an address is up again"
+    )
+    method: str = setting("GET", blank_is_default=True, doc="of a probe")
+    request_body: str = setting("", doc="of a probe")
+    content_type: str = setting("", doc="of the probe's body")
+    expected_body: str = setting("", doc="text a good answer contains")
+    expected_status: tuple[int, ...] = setting(
+        (), minimum=100, maximum=599, doc="good answers; empty: 200 to 299"
+    )
+    headers: Mapping[str, str] = setting(factory=dict, secret=True, doc="of a probe")
 
     @property
     def failed_probes(self) -> int:

@@ -61,9 +61,11 @@ class SimulationIdentity:
 class SimulationSection:
     """Who may send simulated relays."""
 
-    enabled: bool = setting(False)
-    max_concurrent: int = setting(32, minimum=0, blank_is_default=True)
-    freshness_window_seconds: int = setting(30, minimum=0, blank_is_default=True)
+    enabled: bool = setting(False, doc="serve simulated relays: answered, neither charged nor mined")
+    max_concurrent: int = setting(32, minimum=0, blank_is_default=True, doc="at a time, per process")
+    freshness_window_seconds: int = setting(
+        30, minimum=0, blank_is_default=True, doc="how far its time stamp may be off"
+    )
     identities: tuple[SimulationIdentity, ...] = setting(())
 
     def expired_identities(self, now: datetime) -> tuple[str, ...]:

@@ -69,15 +69,12 @@ def miner_settings(layout: Layout) -> dict[str, Any]:
         "transaction": {
             "gas_price": "0.000001upokt",
             "tx_timeout_min_seconds": min(4, window_s),
-            "tx_timeout_default_seconds": window_s,
             "tx_timeout_max_seconds": max(window_s, 4),
             "tx_timeout_clock_skew_buffer_seconds": 0,
         },
-        "settlement_monitor": {"enabled": True},
         "extensions": {
             **_shared_extensions(layout, "miner"),
             "concurrency": layout.mining_processes,
-            "min_window_seconds": min(4.0, 8 * layout.block_time_s),
         },
     }
 

@@ -30,10 +30,11 @@ def test_the_captured_file_loads() -> None:
         2.5,
         6,
     )
-    assert len(loaded.config.known_applications) == 4
     assert [warning.key for warning in loaded.warnings] == [
-        "session_lifecycle", "worker_pools", "leader_election", "deduplication_ttl_blocks", "pprof",
-        "logging.async", "logging.async_buffer_size", "logging.output",
+        "redis.claim_idle_timeout_ms", "settlement_monitor", "session_lifecycle", "worker_pools",
+        "leader_election", "deduplication_ttl_blocks", "known_applications",
+        "transaction.tx_timeout_default_seconds", "pprof", "logging.async", "logging.async_buffer_size",
+        "logging.output",
     ]  # fmt: skip
 
 
@@ -52,11 +53,7 @@ def test_defaults_are_the_references() -> None:
         7200,
     )
     assert (t.gas_limit, t.gas_price, t.gas_adjustment) == (0, GasPrice(10**12), 1.7)
-    assert (t.tx_timeout_min_seconds, t.tx_timeout_max_seconds, t.tx_timeout_default_seconds) == (
-        120,
-        590,
-        120,
-    )
+    assert (t.tx_timeout_min_seconds, t.tx_timeout_max_seconds) == (120, 590)
     assert (t.tx_timeout_clock_skew_buffer_seconds, t.max_rebroadcasts, t.rebroadcast_safety_blocks) == (
         60,
         1,
@@ -66,12 +63,8 @@ def test_defaults_are_the_references() -> None:
     b = c.balance_monitor
     assert (b.enabled, b.check_interval_seconds, b.balance_threshold_upokt) == (True, 300, 1_000_000)
     assert (b.stake_warning_proof_threshold, b.stake_critical_proof_threshold) == (10, 3)
-    assert (c.submission_tracking_ttl_s, c.supplier_reconcile_interval_seconds) == (86400, 60)
-    assert (c.redis.claim_idle_timeout_ms, c.redis.group, c.extensions.namespace) == (
-        60000,
-        "ha-miners",
-        "pm:",
-    )
+    assert c.supplier_reconcile_interval_seconds == 60
+    assert (c.redis.group, c.extensions.namespace) == ("ha-miners", "pm:")
     assert (c.extensions.lease_ttl_ms, c.extensions.lease_renew_ms, c.extensions.mixed_fleet) == (
         3000,
         1000,
@@ -124,9 +117,11 @@ def test_every_retired_setting_says_what_replaces_it() -> None:
         "smst_live_root_checkpoint_interval: 1", "leader_election: {leader_ttl_seconds: 30}",
         "supplier_claiming: {claim_ttl_seconds: 90}", "session_lifecycle: {}", "worker_pools: {}",
         "transaction: {disable_inclusion_reconciler: true, disable_pre_proof_claim_verification: true}",
+        "redis: {min_idle_conns: 1, conn_max_idle_time_seconds: 9, claim_idle_timeout_ms: 9}",
+        "submission_tracking_ttl: 24h", "known_applications: [x]", "settlement_monitor: {enabled: true}",
     ]  # fmt: skip
     loaded = bind(HEAD + "\n".join(retired), MinerConfig)
-    assert len(loaded.warnings) == 11
+    assert len(loaded.warnings) == 17
     assert all(warning.text.startswith("is not used: ") for warning in loaded.warnings)
 
 

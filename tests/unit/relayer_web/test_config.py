@@ -46,6 +46,7 @@ def test_the_captured_file_loads() -> None:
         "default_validation_mode",
         "grace_period_extra_blocks",
         "pprof",
+        "cache_warmup",
         "logging.output",
     ]
     with pytest.raises(ConfigInvalid):
