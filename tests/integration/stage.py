@@ -22,6 +22,7 @@ import yaml
 from pocket_protocol.curve import load_curve
 from pocket_protocol.stream_entry import StreamEntry, decode_stream_entry
 from pocket_protocol.types import BlockHash, BlockPosition, Height
+from relay_cli.supervisor.probes import pongs
 from relay_cli.supervisor.spec import PortTaken, ProcessSpec
 from relay_cli.supervisor.supervisor import Supervisor
 from relay_cli.up.files import write_files
@@ -74,6 +75,13 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def litter(directory: Path) -> list[Path]:
+    """Files that Celery and Flower leave in their working directory when they are let."""
+    return [
+        path for pattern in ("celerybeat*", "flower*", "*.pid", "*.db") for path in directory.glob(pattern)
+    ]
 
 
 def get_json(url: str) -> Any:
@@ -159,6 +167,9 @@ class Deployment:
             {key: int(value or 0) for key, value in zip(keys, client.mget(keys), strict=True)} if keys else {}
         )
 
+    def is_store_up(self) -> bool:
+        return pongs(self.layout.ports.address("store"))()
+
     def process_id(self, name: str) -> int:
         process_id = self.supervisor.child(name).process_id
         assert process_id is not None, f"{name} is not running"
@@ -190,13 +201,15 @@ def deployment(
     relayer: Edit = lambda settings: None,
     miner: Edit = lambda settings: None,
     prepare: Callable[[Layout], None] = lambda layout: None,
+    more: Callable[[Layout], Sequence[ProcessSpec]] = lambda layout: (),
     localnet_flags: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     **layout: Any,
 ) -> Iterator[Deployment]:
     """Run the named processes of `up` (all of them by default).
 
-    `relayer` and `miner` change the settings, `prepare` any file of the layout, before anything starts.
+    `relayer` and `miner` change the settings, `prepare` any file of the layout, before anything starts; `more`
+    gives processes to run beside those of `up`.
     """
     while True:
         made = Layout(directory, free_ports(), **layout)
@@ -209,6 +222,7 @@ def deployment(
             for spec in up_processes(made)
             if parts is None or spec.name in parts
         ]
+        specs += more(made)
         told: list[str] = []
         supervisor = Supervisor(specs, made.logs, told.append)
         try:

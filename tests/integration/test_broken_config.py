@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relay_cli.up.ports import HOST
-from tests.integration.stage import free_ports
+from tests.integration.stage import free_ports, litter
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -133,7 +133,6 @@ def test_all_that_is_wrong_is_said_and_nothing_starts(
         word.replace("{file}", str(file)).replace("{flower}", addresses["flower"].rpartition(":")[2])
         for word in words
     )
-    before = set(ROOT.iterdir())
     ended = run(filled, part, file)
     said = ended.stdout + ended.stderr
     assert ended.returncode != 0
@@ -142,7 +141,7 @@ def test_all_that_is_wrong_is_said_and_nothing_starts(
     assert "Traceback" not in said
     assert SECRET not in said
     assert not any(map(is_listening, addresses.values()))
-    assert set(ROOT.iterdir()) == before
+    assert litter(ROOT) == []
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -1,0 +1,130 @@
+"""Relays at a steady pace, each answered one remembered by the path its leaf must have."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+
+from pocket_chain.queries import ChainQueries
+from pocket_protocol import relay as relay_protocol
+from pocket_protocol import smst
+from pocket_protocol.curve import Curve
+from pocket_protocol.errors import PocketError
+from relay_cli.demo.traffic import REQUESTS
+from relay_cli.relay.client import RelayClient
+from relay_cli.relay.client_keys import ClientKeys
+from relay_cli.relay.outcome import RelayRefused, RelayUndelivered
+from relay_cli.relay.relay_session import SessionSource, choose_application
+from relay_cli.up.ports import HOST
+
+SessionKey = tuple[str, str, int]  # supplier, service id, session end height
+
+
+class CountedRelays:
+    """What a gateway knows of its relays. `unknown`: no whole answer came, so it may have been mined or not."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.answered: defaultdict[SessionKey, set[bytes]] = defaultdict(set)  # paths of their leaves
+        self.unknown: Counter[SessionKey] = Counter()
+        self.refused: Counter[str] = Counter()
+
+
+class OneTry:
+    """A kept-alive connection that sends nothing twice, and keeps the last answer."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=5.0)
+        self.answer = b""
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Raises `RelayUndelivered`."""
+        try:
+            self._connection.request("POST", path, body, dict(headers))
+            response = self._connection.getresponse()
+            self.answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise RelayUndelivered(repr(error)) from None
+        return response.status, self.answer
+
+
+class SteadyLoad:
+    """`threads` senders for each service, `per_second` relays a second together; a context manager."""
+
+    def __init__(
+        self,
+        queries: ChainQueries,
+        keys: ClientKeys,
+        curve: Curve,
+        relayer_port: int,
+        height: Callable[[], int],
+        *,
+        threads: int = 2,
+        per_second: float = 60.0,
+    ) -> None:
+        self.counted = CountedRelays()
+        self._relayer_port, self._height = relayer_port, height
+        self._stopping = threading.Event()
+        self._pause_s = threads * len(REQUESTS) / per_second
+        addresses = keys.application_addresses(curve)
+        self._threads = []
+        for service in REQUESTS:
+            position = choose_application(queries, addresses, service)
+            source = SessionSource(queries, addresses[position], service)
+            client = RelayClient(source, keys.signing_key(position), curve)
+            self._threads += [
+                threading.Thread(target=self._send_all, args=(client, service), daemon=True)
+                for _ in range(threads)
+            ]
+
+    def __enter__(self) -> SteadyLoad:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _send_all(self, client: RelayClient, service: str) -> None:
+        connection = OneTry(self._relayer_port)
+        due = time.monotonic()
+        while not self._stopping.wait(max(0.0, due - time.monotonic())):
+            due = max(due + self._pause_s, time.monotonic())
+            try:
+                self._send(client, connection, service)
+            except PocketError as error:  # the chain could not be asked: no relay was sent
+                self.counted.refused[str(error)] += 1
+
+    def _send(self, client: RelayClient, connection: OneTry, service: str) -> None:
+        session = client.source.at(self._height())
+        supplier = random.choice(session.suppliers)
+        relay = client.sign(session, supplier, REQUESTS[service])
+        key = (supplier, service, session.header.session_end_block_height)
+        counted = self.counted
+        try:
+            client.send(connection, relay, REQUESTS[service].transport)  # type: ignore[arg-type]
+        except RelayUndelivered:
+            with counted.lock:
+                counted.unknown[key] += 1
+        except RelayRefused as error:
+            with counted.lock:
+                counted.refused[str(error)] += 1
+        else:
+            path = leaf_path(relay.encoded, connection.answer)
+            with counted.lock:
+                counted.answered[key].add(path)
+
+
+def leaf_path(request: bytes, answer: bytes) -> bytes:
+    """The path of the leaf that an answered relay becomes (decisions D2)."""
+    response = relay_protocol.decode_response(answer)
+    response.payload = b""
+    mined = relay_protocol.mined_relay(relay_protocol.decode_request(request), response)
+    return bytes(smst.path_of(relay_protocol.relay_hash(mined)))

@@ -1,0 +1,220 @@
+"""`kill -9` in mid-session of every process there is, one after the other, under steady load (I1, I2, I4).
+
+Each session has its own kill; the claims and proofs of the sessions before are on their way at the same time. In
+the end, for every session of every supplier: each relay the gateway had an answer to is a leaf, nothing else is but
+relays whose answer got lost, the claim counts exactly the leaves, its proof was accepted where one was required,
+and it was settled for what was claimed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from localnet.default_genesis import Options, default_chain, write_default_chain
+from pocket_chain.node import CometNode
+from pocket_chain.queries import ChainQueries
+from pocket_protocol import smst
+from pocket_protocol.session import session_end
+from pocket_protocol.shared_params import SharedParams
+from pocket_protocol.windows import Windows
+from relay_cli.demo.chain_watch import ChainWatch, ClaimOnChain
+from relay_cli.relay.client_keys import read_client_keys
+from relay_cli.up.layout import SERVICES, Layout
+from relay_store.leaves import Leaves
+from relay_store.sessions import Sessions
+from tests.integration.sender import curve
+from tests.integration.stage import Deployment, deployment, wait_until
+from tests.integration.steady_load import CountedRelays, SessionKey, SteadyLoad
+
+BLOCK_S = 0.5
+SESSION_BLOCKS = 10
+WINDOW_BLOCKS = 32  # 16 s: what is promised across a take-over (decisions.md E)
+PARTS = ("store", "localnet", "backend", "miner", "beat", "relayer")
+SUPPLIERS = ("supplier1", "supplier2")
+
+
+def kill_supervised(name: str) -> Callable[[Deployment], None]:
+    return lambda running: os.kill(running.process_id(name), signal.SIGKILL)
+
+
+def kill_child(name: str, containing: str) -> Callable[[Deployment], None]:
+    return lambda running: os.kill(running.children_of(name, containing)[0], signal.SIGKILL)
+
+
+def kill_twice(name: str) -> Callable[[Deployment], None]:
+    """Once more as soon as it has been started again."""
+
+    def kill(running: Deployment) -> None:
+        first = running.process_id(name)
+        os.kill(first, signal.SIGKILL)
+        child = running.supervisor.child(name)
+        os.kill(
+            wait_until(lambda: child.process_id not in (None, first) and child.process_id, name),
+            signal.SIGKILL,
+        )
+
+    return kill
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What is killed in a session, and how many blocks before its end.
+
+    Seven before, the claims of the session before are being sent, and six before the proofs of an older one.
+    """
+
+    name: str
+    do: Callable[[Deployment], None]
+    blocks_before_end: int = 5
+
+
+KILLS = (
+    Kill("nothing", lambda running: None),
+    Kill("a front-end worker", kill_child("relayer", "gunicorn")),
+    Kill("the miner's parent", kill_supervised("miner"), 7),
+    Kill("a miner's child", kill_child("miner", "celery"), 7),
+    Kill("the store", kill_supervised("store"), 6),
+    Kill("beat", kill_supervised("beat"), 7),
+    Kill("the front end's master", kill_supervised("relayer")),
+    Kill("the miner's parent twice", kill_twice("miner"), 6),
+    Kill("the store again", kill_supervised("store"), 7),
+)
+RESTARTED = {"miner": 3, "store": 2, "beat": 1, "relayer": 1}
+
+
+@dataclass
+class Witness:
+    """What was seen of each session: its leaves once it was claimed, and its end on the chain."""
+
+    running: Deployment
+    leaves: dict[SessionKey, set[bytes]] = field(default_factory=dict)
+
+    def read_leaves(self, claims: list[ClaimOnChain]) -> None:
+        """The paths of the sealed leaves of claimed sessions, before they are cleared away."""
+        for claim in claims:
+            if claim.created_height and claim.key not in self.leaves:
+                self.leaves[claim.key] = self._paths(claim.key)
+
+    def _paths(self, key: SessionKey) -> set[bytes]:
+        supplier, service, end = key
+        keys, store = self.running.keys, self.running.store
+        sessions = Sessions(store, keys, supplier)
+        listed = [session for session, its_end in sessions.listed() if its_end == end]
+        (session,) = [
+            r.snapshot.session_id
+            for r in sessions.read_many(listed)
+            if r and r.snapshot.service_id == service
+        ]
+        leaves = Leaves(store, keys, supplier, session)
+        seal, _ = leaves.read_sealed()
+        assert seal is not None, key
+        index = leaves.read_index(seal.length)
+        paths = [index[at : at + 32] for at in range(0, len(index), smst.RECORD_SIZE)]
+        assert len(set(paths)) == len(paths) == seal.count, key
+        return set(paths)
+
+
+def long_windows(layout: Layout) -> None:
+    options = Options(
+        num_suppliers=len(SUPPLIERS),
+        services=SERVICES,
+        num_blocks_per_session=SESSION_BLOCKS,
+        claim_window_close_offset_blocks=WINDOW_BLOCKS,
+        proof_window_close_offset_blocks=WINDOW_BLOCKS,
+    )
+    chain = default_chain(curve(), options)
+    for actor in ("application", "supplier", "gateway"):  # longer than the windows
+        chain.document["params"]["shared"][f"{actor}_unbonding_period_sessions"] = 2 * WINDOW_BLOCKS
+    write_default_chain(layout.directory, chain)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_books_close_whatever_is_killed(tmp_path: Path) -> None:
+    with deployment(
+        tmp_path, PARTS, prepare=long_windows, block_time_s=BLOCK_S, blocks_per_session=SESSION_BLOCKS
+    ) as running:
+        queries = ChainQueries(running.layout.ports.address("grpc"), insecure=True)
+        params = SharedParams.from_proto(queries.shared_params())
+        witness = Witness(running)
+        with ChainWatch(CometNode(running.layout.ports.url("rpc"))) as watch:
+            load = SteadyLoad(
+                queries,
+                read_client_keys(running.layout.client_keys),
+                curve(),
+                running.layout.ports.numbers["relayer"],
+                lambda: watch.height,
+            )
+            ends = [
+                int(session_end(params, watch.height)) + SESSION_BLOCKS * n for n in range(1, len(KILLS) + 1)
+            ]
+            wait_until(lambda: watch.height > ends[0] - SESSION_BLOCKS, "the first session")
+            with load:
+                kill_in_each_session(running, watch, ends, witness)
+            expected = set(load.counted.answered)
+            settlement = Windows.of(params, ends[-1]).settlement
+
+            def settled() -> bool:
+                claims = watch.claims(ends)
+                witness.read_leaves(claims)
+                done = {claim.key for claim in claims if claim.settled_height or claim.failures}
+                return done >= expected or watch.height > settlement + 4
+
+            wait_until(settled, "the last settlement", 60)
+            claims = watch.claims(ends)
+        problems = [
+            text
+            for end, kill in zip(ends, KILLS, strict=True)
+            for text in problems_of(end, kill.name, load.counted, claims, witness)
+        ]
+        assert not problems, "\n".join([*problems, *running.told, str(load.counted.refused)])
+        assert len(expected) == len(KILLS) * len(SUPPLIERS) * len(SERVICES)
+        assert running.supervisor.restarts == RESTARTED, running.told
+        assert set(running.streams().values()) == {0}
+        assert not list(running.store.client.scan_iter("*:dead"))
+
+
+def kill_in_each_session(running: Deployment, watch: ChainWatch, ends: list[int], witness: Witness) -> None:
+    def reached(height: int) -> bool:
+        if running.is_store_up():
+            witness.read_leaves(watch.claims(ends))
+        return watch.height >= height
+
+    for end, kill in zip(ends, KILLS, strict=True):
+        wait_until(lambda at=end - kill.blocks_before_end: reached(at), f"the session that ends at {end}")
+        kill.do(running)
+    wait_until(lambda: reached(ends[-1] - 1), "the end of the last session")
+
+
+def problems_of(
+    end: int, name: str, counted: CountedRelays, claims: list[ClaimOnChain], witness: Witness
+) -> list[str]:
+    """What does not fit in the sessions that end at `end`."""
+    found = []
+    on_chain = {claim.key: claim for claim in claims}
+    for key in (key for key in counted.answered if key[2] == end):
+        answered, claim = counted.answered[key], on_chain.get(key)
+        where = f"{name} killed, {key}"
+        if claim is None:
+            found.append(f"{where}: {len(answered)} relays answered and no claim")
+            continue
+        leaves = witness.leaves.get(key, set())
+        lost, more = answered - leaves, len(leaves - answered)
+        if lost:
+            found.append(f"{where}: {len(lost)} of {len(answered)} answered relays are no leaves")
+        if more > counted.unknown[key]:
+            found.append(f"{where}: {more} leaves nobody asked for, {counted.unknown[key]} answers were lost")
+        if claim.num_relays != len(leaves):
+            found.append(f"{where}: {len(leaves)} leaves, the claim counts {claim.num_relays}")
+        if claim.proof_required and not claim.proof_valid:
+            found.append(f"{where}: no valid proof")
+        if claim.settled_upokt != claim.claimed_upokt:
+            found.append(f"{where}: claimed {claim.claimed_upokt}, settled {claim.settled_upokt} uPOKT")
+        found += [f"{where}: {failure}" for failure in claim.failures]
+    return found
