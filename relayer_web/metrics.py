@@ -49,6 +49,7 @@ _COUNTERS: Final = {
     "ticket_errors": ("accumulation tasks that could not be announced", ()),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
     "backend_conn_reused": ("connections taken", ("service_id", "reused")),
+    "simulated_relays": ("simulated relays", ("transport", "service", "supplier", "result")),
     "health_check_successes": ("good probes", ("service_id", "endpoint")),
     "health_check_failures": ("failed probes", ("service_id", "endpoint")),
 }
@@ -61,6 +62,7 @@ _HISTOGRAMS: Final = {
     "relay_meter_latency_seconds": ("reservation", ("service_id", "mode"), FINE_S),
     "request_body_size_bytes": ("request bodies", ("service_id", "rpc_type"), SIZE_BYTES),
     "response_body_size_bytes": ("response bodies", ("service_id", "rpc_type"), SIZE_BYTES),
+    "simulated_relay_duration_seconds": ("simulated relays, end to end", ("transport", "service"), FINE_S),
     "http_pool_wait_seconds": ("wait for a connection", ("service_id",), FINE_S),
     "backend_dial_seconds": ("new connections", ("service_id",), FINE_S),
 }

@@ -18,24 +18,24 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from pocket_protocol.envelope import canonical_header_name
 from pocket_protocol.errors import PocketError
 from relay_store.store_errors import StoreUnavailable
 from relayer_web.admission import Relay
-from relayer_web.backends.contract import BackendRequest, BackendResponse, BackendTimeout, NoBackend
+from relayer_web.backends.contract import BackendResponse, BackendTimeout, NoBackend
 from relayer_web.inbound import Answer, Inbound
+from relayer_web.inner_request import backend_request
 from relayer_web.metering import Charge
 from relayer_web.mining import Mining
 from relayer_web.position import ChainPosition, HeightUnknown
 from relayer_web.publisher import PublishFailed
 from relayer_web.refusals import BackendStatus, InternalError, refusal_answer, row_of
 from relayer_web.responses import SignedResponse, http_payload, relay_answer
+from relayer_web.simulated_http import serve_simulated
 from relayer_web.verification import ValidationFailed
 
 if TYPE_CHECKING:
     from relayer_web.runtime import Runtime
 
-FILL_IN_HEADERS = ("content-type", "accept", "user-agent")
 EAGER = "eager"
 
 
@@ -45,7 +45,7 @@ def serve_relay(inbound: Inbound, runtime: Runtime) -> Answer:
     relay: Relay | None = None
     try:
         relay = runtime.admission.identify(inbound)
-        simulated = runtime.serve_simulated(relay, inbound)
+        simulated = serve_simulated(relay, inbound, runtime)
         if simulated is not None:
             return simulated
         position = check(relay, runtime)
@@ -109,27 +109,6 @@ def ask_backend(relay: Relay, inbound: Inbound, runtime: Runtime) -> BackendResp
     if backend.status >= 500:
         raise BackendStatus(status=backend.status)
     return backend
-
-
-def backend_request(relay: Relay, inbound: Inbound) -> BackendRequest:
-    """The inner request with what the outer one adds (spec/relayer.md §1.4)."""
-    assert relay.inner is not None
-    outer = inbound.headers
-    return BackendRequest(
-        method=relay.inner.method,
-        url=relay.inner.url,
-        headers=[(name, value) for name, values in relay.inner.headers for value in values],
-        body=relay.inner.body,
-        fill_in={canonical_header_name(name): outer[name] for name in FILL_IN_HEADERS if name in outer},
-        overrides={
-            canonical_header_name(name): value for name, value in outer.items() if name.startswith("pocket-")
-        },
-        identity={
-            "Pocket-Supplier": relay.supplier,
-            "Pocket-Service": relay.service_id,
-            "Pocket-Application": relay.header.application_address,
-        },
-    )
 
 
 def conclude(

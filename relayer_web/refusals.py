@@ -16,8 +16,9 @@ from pocket_protocol.errors import Malformed, PocketError, Refused, Unavailable
 from pocket_protocol.session import ImplausibleHeights
 from relay_store.meter import StakeExhausted
 from relay_store.registry import RegistryUnavailable, SupplierNotRegistered, UnreadableSupplier
+from relay_store.simulation_replay import SimulationReplayed
 from relay_store.store_errors import StoreRefused, StoreUnavailable
-from relayer_web import admission
+from relayer_web import admission, simulation
 from relayer_web.backends import contract
 from relayer_web.inbound import Answer
 from relayer_web.metering import MeterUnavailable
@@ -28,7 +29,7 @@ from relayer_web.store_gate import StoreAway, StoreNearlyFull
 from relayer_web.throttle import TooManyFailures
 from relayer_web.verification import ValidationFailed
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, PERMISSION_DENIED = 3, 4, 5, 7
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED = 3, 4, 5, 6, 7
 RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 8, 13, 14
 
 MAX_TEXT: Final = 1000  # characters of a refusal's text; senders' values are in some of them
@@ -64,6 +65,10 @@ class Row:
 
 def _supplier_text(rest: str) -> Callable[[Any], str]:
     return lambda error: f"supplier {error.supplier} {rest}"
+
+
+def _simulation(kind: type[PocketError], status: int, grpc_code: int) -> Row:
+    return Row(kind.reason, status, grpc_code, lambda error: f"simulation rejected: {error.summary}")
 
 
 ROWS: Final[dict[type[PocketError], Row]] = {
@@ -122,6 +127,31 @@ ROWS: Final[dict[type[PocketError], Row]] = {
     ),
     BackendStatus: Row("backend_5xx", 0, UNAVAILABLE, "backend service error"),
     SigningFailed: Row("signing_error", 500, INTERNAL, "failed to sign response"),
+    # Simulated relays (§2.10)
+    SimulationReplayed: _simulation(SimulationReplayed, 409, ALREADY_EXISTS),
+    simulation.SupplierMissing: _simulation(simulation.SupplierMissing, 400, INVALID_ARGUMENT),
+    simulation.BadSimulatedSession: _simulation(simulation.BadSimulatedSession, 400, INVALID_ARGUMENT),
+    simulation.ServiceNotConfigured: _simulation(simulation.ServiceNotConfigured, 404, NOT_FOUND),
+    simulation.ReplaysUnknown: _simulation(simulation.ReplaysUnknown, 503, UNAVAILABLE),
+    **{
+        kind: _simulation(kind, 403, PERMISSION_DENIED)
+        for kind in (
+            simulation.SimulationRefused,
+            simulation.UnknownKey,
+            simulation.IdentityDisabled,
+            simulation.IdentityExpired,
+            simulation.SupplierNotLoaded,
+            simulation.NotValid,
+            simulation.IdentityMismatch,
+            simulation.ServiceNotAllowed,
+            simulation.OutsideWindow,
+            simulation.SignatureInvalid,
+        )
+    },
+    **{
+        kind: Row(kind.reason, 429, RESOURCE_EXHAUSTED, kind.summary)
+        for kind in (simulation.SimulationBusy, simulation.SimulationTooFast)
+    },
     # What has no row of its own
     Malformed: Row("malformed", 400, INVALID_ARGUMENT, "malformed request"),
     Refused: Row("refused", 403, PERMISSION_DENIED, "refused"),

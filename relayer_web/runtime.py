@@ -8,28 +8,21 @@ from dataclasses import dataclass, field
 import structlog
 
 from relay_store.block_feed import BlockFeed
-from relayer_web.admission import Admission, Relay
+from relayer_web.admission import Admission
 from relayer_web.backends.contract import Backends
-from relayer_web.inbound import Answer, Inbound
 from relayer_web.metering import Metering
 from relayer_web.metrics import RelayerMetrics
 from relayer_web.mining import Miner
 from relayer_web.position import PositionSource
 from relayer_web.publisher import RelayPublisher
 from relayer_web.responses import Compression, ResponseSigner
+from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
 from relayer_web.verification import Verifier
 
 DEFAULT_MAX_RESPONSE_BYTES = 200 * 1024 * 1024
 
 log = structlog.get_logger("relayer")
-
-SimulatedHook = Callable[[Relay, Inbound], Answer | None]
-
-
-def no_simulation(relay: Relay, inbound: Inbound) -> Answer | None:
-    """The hook while simulated relays are off: every relay is a real one."""
-    return None
 
 
 @dataclass
@@ -47,9 +40,10 @@ class Runtime:
     publisher: RelayPublisher
     metrics: RelayerMetrics
     feed: BlockFeed
+    simulation: SimulationGate
+    meter_is_sound: Callable[[str], bool] = lambda service_id: True  # what a simulated relay would find
     compression: Compression = field(default_factory=Compression)
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
-    serve_simulated: SimulatedHook = no_simulation
     on_defect: Callable[[Exception], None] = lambda error: log.error("relay failed", exc_info=error)
     start: Callable[[], None] = lambda: None
     stop: Callable[[], None] = lambda: None

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from pocket_protocol.errors import Unavailable
+from pocket_protocol.errors import PocketError, Unavailable
 from relay_store.block_feed import BlockFeed
 from relay_store.connection import Store, connect
 from relay_store.entity_cache import invalidate_by_message
@@ -21,6 +21,7 @@ from relay_store.meter import RelayMeter
 from relay_store.namespace import Namespace
 from relay_store.registry import SupplierRegistry
 from relay_store.service_factor import ServiceFactors
+from relay_store.simulation_replay import SimulationReplays
 from relay_store.subscription import Handler, Subscription
 from relayer_web.admission import Admission, Relay, ServedService
 from relayer_web.backends.contract import Backends
@@ -34,6 +35,7 @@ from relayer_web.position import PositionSource
 from relayer_web.publisher import RelayPublisher, TicketFlusher
 from relayer_web.responses import Compression, ResponseSigner
 from relayer_web.runtime import DEFAULT_MAX_RESPONSE_BYTES, Runtime
+from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
 from relayer_web.throttle import FailureThrottle
 from relayer_web.verification import Verifier
@@ -152,6 +154,14 @@ class _Wiring:
         config, metrics, outside = self.config, self.metrics, self.outside
         extensions, compression = config.extensions, config.response_compression
         curve = outside.curve
+        metering = Metering(
+            self.facts,
+            self.meter,
+            self.factors,
+            enabled=config.relay_meter.enabled,
+            fails_open=config.relay_meter.fail_behavior == "open",
+            on_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
+        )
         return Runtime(
             admission=Admission(
                 self._services(),
@@ -175,14 +185,7 @@ class _Wiring:
                 max_ring_size=extensions.max_ring_size,
                 refuse_placeholder_rings=extensions.refuse_placeholder_rings,
             ),
-            metering=Metering(
-                self.facts,
-                self.meter,
-                self.factors,
-                enabled=config.relay_meter.enabled,
-                fails_open=config.relay_meter.fail_behavior == "open",
-                on_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
-            ),
+            metering=metering,
             signer=ResponseSigner(curve, lambda supplier: outside.signing_keys().get(supplier)),
             miner=Miner(self.facts, margin_blocks=extensions.mining_margin_blocks),
             publisher=RelayPublisher(
@@ -193,6 +196,17 @@ class _Wiring:
             ),
             metrics=metrics,
             feed=self.feed,
+            simulation=SimulationGate(
+                config.simulation,
+                config.services,
+                self._holds_key,
+                SimulationReplays(
+                    self.commits, self.keys, ttl_s=2 * config.simulation.freshness_window_seconds
+                ),
+                curve,
+                on_result=lambda *labels: metrics.count("simulated_relays", *labels),
+            ),
+            meter_is_sound=lambda service_id: self._meter_is_sound(metering, service_id),
             compression=Compression(compression.enabled, compression.min_size_bytes),
             max_response_bytes=config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
             start=self.start,
@@ -261,6 +275,15 @@ class _Wiring:
         self.factors.forget_all()
         for cache in (self.facts.applications, self.facts.services, self.facts.shared_params):
             cache.clear()
+
+    def _meter_is_sound(self, metering: Metering, service_id: str) -> bool:
+        """Whether a relay of now could be priced and charged; nothing is changed (spec/relayer.md §2.10)."""
+        try:
+            metering.cost_upokt(service_id, self.position.current().height)
+            self.store.ping()
+        except PocketError:
+            return False
+        return True
 
     def _gate_changed(self, closed: Unavailable | None) -> None:
         self.metrics.set("admission_open", 0 if closed else 1)

@@ -77,6 +77,9 @@ class ConfiguredBackends:
         finally:
             self._count(service_id, -1)
 
+    def call_once(self, service_id: str, transport: str, request: BackendRequest) -> BackendResponse:
+        return self._pool(service_id, transport).call_once(request)
+
     def report(self, service_id: str) -> Sequence[EndpointReport]:
         return [
             EndpointReport(endpoint.name, redacted(endpoint.url), endpoint.breaker.is_healthy())

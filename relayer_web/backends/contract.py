@@ -108,5 +108,8 @@ class Backends(Protocol):
         Raises `BackendTimeout`, `BackendFailed`, `NoBackend`, `ForbiddenRequest`.
         """
 
+    def call_once(self, service_id: str, transport: str, request: BackendRequest) -> BackendResponse:
+        """Like `call`, for probes: one attempt, which says nothing about the endpoint's health."""
+
     def report(self, service_id: str) -> Sequence[EndpointReport]:
         """All endpoints of a service, over all transports."""

@@ -72,6 +72,11 @@ class BackendPool:
             raise answer
         return replace(answer, retries=attempt) if attempt else answer
 
+    def call_once(self, request: BackendRequest) -> BackendResponse:
+        """Send `request` once and tell the breaker nothing. Raises what `Backends.call` does."""
+        endpoint = self.select()
+        return endpoint.send(endpoint.prepare(request), time.monotonic() + self._timeout_s)
+
 
 def _attempt(
     endpoint: Endpoint, outgoing: OutgoingRequest, deadline: float

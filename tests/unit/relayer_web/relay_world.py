@@ -247,6 +247,9 @@ class PlainBackends:
         finally:
             connection.close()
 
+    def call_once(self, service_id: str, transport: str, request: BackendRequest) -> BackendResponse:
+        return self.call(service_id, transport, request)
+
     def report(self, service_id: str) -> Sequence[EndpointReport]:
         return [EndpointReport("backend", f"http://127.0.0.1:{self.port}", self.healthy)]
 
