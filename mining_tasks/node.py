@@ -37,6 +37,7 @@ from relay_store.sessions import Sessions
 from relay_store.store_errors import store_errors
 
 LOOK_S: Final = 0.4
+ACQUIRE_AT_ONCE: Final = 100  # leases must be renewed meanwhile
 DEAD_PROCESS_SCAN_S: Final = 10.0
 
 log = structlog.get_logger("node")
@@ -148,7 +149,8 @@ class Node:
             self._leases.release(
                 supplier, "key_removal" if supplier not in self._held.current else "rebalance"
             )
-        taken = [supplier for supplier in moves.acquire if self._leases.acquire(supplier)]
+        some = moves.acquire[:ACQUIRE_AT_ONCE]
+        taken = [supplier for supplier in some if self._leases.acquire(supplier)]
         if taken:
             self._queues.consume(self._leases.owned)
             for supplier in taken:
