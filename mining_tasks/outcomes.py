@@ -20,6 +20,7 @@ from pocket_protocol.types import SupplierAddress
 from pocket_protocol.windows import Windows
 from relay_store.session_state import SessionRecord, SessionState
 from relay_store.sessions import Sessions
+from relay_store.store_errors import store_errors
 
 OTHER_CLAIM: Final = "other_claim"
 RETIRED: Final = "retired"
@@ -149,6 +150,8 @@ class Outcomes:
         moved = self._sessions.transition(
             snapshot.session_id, old, new, token=self._miner.token, fields=fields
         )
+        if moved and old is SessionState.ACTIVE:
+            self._free_meter(snapshot.session_id)
         if moved and new is not old:
             self._count("ha_miner_session_state_transitions", record, old.value, new.value)
             log.info(
@@ -162,6 +165,12 @@ class Outcomes:
                 **{name: value for name, value in fields.items() if name != ROOT_FIELD},
             )
         return moved
+
+    def _free_meter(self, session: str) -> None:
+        """Tell relayers that a session's meter is not needed any more (spec/miner.md §5.2)."""
+        with store_errors():
+            channel = self._miner.keys.meter_cleanup_channel()
+            self._miner.store.client.publish(channel, f"{session}|{self._supplier}")
 
     def _count_settlement(self, record: SessionRecord, settlement: Settlement, new: SessionState) -> None:
         if settlement.outcome.startswith("settled"):

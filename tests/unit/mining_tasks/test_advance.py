@@ -273,3 +273,13 @@ def test_the_books_close(mine: Mine) -> None:
     assert rows[missed.session_id].claimed_upokt == 0 and rows[missed.session_id].lost_upokt == 200_000
     assert ledger.to_json()["totals"]["leaves"] == 22
     assert grand_total([ledger, ledger])["settled_upokt"] == 4_000_000
+
+
+def test_relayers_hear_once_that_a_meter_is_free(mine: Mine) -> None:
+    with mine.miner.store.client.pubsub() as heard:
+        heard.subscribe(mine.miner.keys.meter_cleanup_channel())
+        assert heard.get_message(timeout=1.0)["type"] == "subscribe"
+        header = mine.serve(2)
+        mine.run_to(14)
+        messages = [message["data"] for message in iter(lambda: heard.get_message(timeout=0.2), None)]
+    assert messages == [f"{header.session_id}|{mine.supplier}".encode()]
