@@ -22,6 +22,7 @@ _HELP = """Run the test backend: the service that a relay miner sends relays to.
 It answers JSON-RPC on any path with what it was asked, REST under /rest/, server-sent events under
 /stream/sse and lines under /stream/ndjson. Under /test/ it misbehaves on request: status/<code>, empty,
 redirect, slow/<ms>, gzip, gzip-bare, big/<bytes>, echo, close, received, settings.
+With --grpc-listen it also serves demo.DemoService over gRPC.
 
 \b
 A first try:
@@ -33,6 +34,7 @@ A first try:
 
 @click.command("backend", help=_HELP)
 @click.option("--listen", default="127.0.0.1:8545", show_default=True, help="Address of the HTTP server.")
+@click.option("--grpc-listen", default="", help="Address of the gRPC server.  [default: none]")
 @click.option(
     "--id",
     "backend_id",
@@ -51,6 +53,7 @@ A first try:
 @click.option("--fat-payload-bytes", type=click.IntRange(min=0), help="Filler in each JSON-RPC answer.")
 def backend(
     listen: str,
+    grpc_listen: str,
     backend_id: str,
     config: Path | None,
     delay_ms: float | None,
@@ -62,9 +65,9 @@ def backend(
         content = yaml.safe_load(config.read_text()) if config else {}
         settings = Settings(backend_id=backend_id).changed(content or {})
         settings = settings.changed({name: value for name, value in flags.items() if value is not None})
-        server = BackendServer(listen, settings)
+        server = BackendServer(listen, settings, grpc_listen)
     except AddressTaken as error:
-        raise click.ClickException(f"{error}; choose another with --listen") from error
+        raise click.ClickException(f"{error}; choose another with --listen or --grpc-listen") from error
     except (PocketError, OSError, yaml.YAMLError, AttributeError) as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
@@ -78,7 +81,8 @@ def _run(server: BackendServer) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     with server:
-        click.echo(f"backend ready: {server.url}")
+        also = f", gRPC on {server.grpc_address}" if server.grpc_address else ""
+        click.echo(f"backend ready: {server.url}{also}")
         sys.stdout.flush()
         stopping.wait()
     structlog.get_logger().info("backend stopped", requests=server.backend.counters.to_json()["total"])

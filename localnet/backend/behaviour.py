@@ -72,6 +72,11 @@ class Counters:
             }
         )
 
+    def remember_call(self, method: str, metadata: list[tuple[str, Any]]) -> None:
+        """Keep a gRPC call as the request it is: its path, and its metadata as headers."""
+        headers = {name: str(value) for name, value in metadata}
+        self.received.append({"method": "POST", "target": method, "headers": headers})
+
     def to_json(self) -> dict[str, Any]:
         with self.lock:
             listed = [
