@@ -103,7 +103,8 @@ def _relay(front_end: FrontEnd) -> Answer:
 
 
 def _response(answer: Answer) -> Response:
-    response = Response(answer.body, answer.status)
+    body = answer.body if answer.chunks is None else answer.chunks
+    response = Response(body, answer.status, direct_passthrough=answer.chunks is not None)
     del response.headers["Content-Type"]
     for name, value in answer.headers:
         response.headers.add(name, value)

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from relayer_web.handover import HTTP2_PREFACE, HTTP2_REFUSAL, foreign_protocol_answer, may_be_http2
-from relayer_web.http_answer import CONTINUE, encode_answer, error_answer
+from relayer_web.http_answer import CONTINUE, chunk, encode_answer, error_answer
 from relayer_web.http_head import UNKNOWN_LENGTH, Head, HeadLimits, RequestError, parse_head
-from relayer_web.inbound import Answer, Inbound
+from relayer_web.inbound import Answer, Chunks, Inbound
 from relayer_web.service_routes import is_service_route
-from relayer_web.sweeper import NEVER, Sweeper, shut
+from relayer_web.sweeper import NEVER, Sweeper, is_closed, shut
 
 RECEIVE_BYTES: Final = 65536
 FIRST_REQUEST_S: Final = 1.0
@@ -143,20 +143,42 @@ class ClientConnection:
         self.buffer = self.buffer[head.size :]
         inbound = Inbound(self._read_body(head), head.headers, self.peer)
         answer = self._shell.relay(inbound)
+        encoded = encode_answer(
+            answer,
+            keep_alive=keep_alive,
+            is_http_1_1=head.is_http_1_1,
+            head_request=head.method == b"HEAD",
+        )
+        if answer.chunks is not None:
+            self._stream(encoded, answer.chunks, head.is_http_1_1)
+            return False
         try:
-            self.send(
-                encode_answer(
-                    answer,
-                    keep_alive=keep_alive,
-                    is_http_1_1=head.is_http_1_1,
-                    head_request=head.method == b"HEAD",
-                )
-            )
+            self.send(encoded)
         except OSError:
             self._shell.on_unanswered(inbound, answer)
             raise
         self.served += 1
         return keep_alive
+
+    def _stream(self, head: bytes, chunks: Chunks, is_chunked: bool) -> None:
+        """Send an answer bit by bit. Its end is only sent when it was reached."""
+        try:
+            self.send(head)
+            for data in chunks:
+                if data:
+                    self.send(chunk(data) if is_chunked else data)
+                else:
+                    self.check_client()
+            if is_chunked:
+                self.send(chunk(b""))
+        finally:
+            chunks.close()
+        self._linger()
+
+    def check_client(self) -> None:
+        """Raise OSError when the client has left; does not wait."""
+        if is_closed(self.sock):
+            raise ConnectionAbortedError("client left")
 
     def send(self, encoded: bytes) -> None:
         """Send all of it within the client's time."""

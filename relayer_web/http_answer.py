@@ -36,14 +36,20 @@ _date: Final = HttpDate()
 def encode_answer(
     answer: Answer, *, keep_alive: bool, is_http_1_1: bool = True, head_request: bool = False
 ) -> bytes:
-    """Return status line, headers and body. Says whether the connection stays where the version does not."""
+    """Return status line, headers and body. Says whether the connection stays where the version does not.
+
+    An answer with chunks gets only its head; to HTTP/1.1 clients they are to be sent as `chunk` encodes them.
+    """
     status = answer.status
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nDate: {_date.now()}\r\n"]
     for name, value in answer.headers:
         if "\n" in value or "\r" in value:
             value = value.replace("\r", " ").replace("\n", " ")
         lines.append(f"{name}: {value}\r\n")
-    if status not in _BODILESS:
+    if answer.chunks is not None:
+        keep_alive = False
+        lines.append("Transfer-Encoding: chunked\r\n" if is_http_1_1 else "")
+    elif status not in _BODILESS:
         lines.append(f"Content-Length: {len(answer.body)}\r\n")
     if not keep_alive:
         lines.append("Connection: close\r\n")
@@ -52,6 +58,11 @@ def encode_answer(
     lines.append("\r\n")
     head = "".join(lines).encode("latin-1", "replace")
     return head if head_request or status in _BODILESS else head + answer.body
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body; that of no bytes ends it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def error_answer(status: int, text: str) -> Answer:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Chunks(Protocol):
+    """A body in the making."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None:
+        """Free what is held; called once or more, however the answer ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +35,13 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer: status, headers (Content-Length not among them) and the whole body."""
+    """One HTTP answer: status, headers (Content-Length not among them) and the whole body.
+
+    With `chunks` the body is sent as it comes, and the connection ends with it. An empty chunk is a moment to look
+    whether the client is still there. Whoever has the answer closes `chunks`; an OSError out of it breaks off.
+    """
 
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes
+    chunks: Chunks | None = None

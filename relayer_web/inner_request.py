@@ -12,7 +12,7 @@ from relayer_web.inbound import Inbound
 FILL_IN_HEADERS: Final = ("content-type", "accept", "user-agent")
 
 
-def backend_request(relay: Relay, inbound: Inbound) -> BackendRequest:
+def backend_request(relay: Relay, inbound: Inbound, *, may_stream: bool = False) -> BackendRequest:
     """Return what the backend is sent for a relay that carries an HTTP request."""
     assert relay.inner is not None
     outer = inbound.headers
@@ -30,4 +30,5 @@ def backend_request(relay: Relay, inbound: Inbound) -> BackendRequest:
             "Pocket-Service": relay.service_id,
             "Pocket-Application": relay.header.application_address,
         },
+        may_stream=may_stream,
     )

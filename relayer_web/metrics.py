@@ -13,7 +13,7 @@ import threading
 from bisect import bisect_left
 from collections import Counter as Counts
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -24,7 +24,7 @@ TRANSPORTS: Final = frozenset({"jsonrpc", "rest", "websocket", "grpc", "cometbft
 UNKNOWN: Final = "unknown"
 OTHER: Final = "other"
 
-_COUNTERS: Final = {
+_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "relays_received": ("relays entering", ("service_id", "rpc_type")),
     "relays_served": ("relays answered with a signed response", ("service_id", "rpc_type", "status_code")),
     "relays_rejected": ("relays refused", ("service_id", "rpc_type", "reason")),
@@ -47,13 +47,16 @@ _COUNTERS: Final = {
         ("service_id", "reason"),
     ),
     "ticket_errors": ("accumulation tasks that could not be announced", ()),
+    "streaming_relays_served": ("streams answered to their end", ("service_id",)),
+    "streaming_batches_signed": ("batches of streams", ()),
+    "streaming_bytes_forwarded": ("bytes of streamed lines", ()),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
     "backend_conn_reused": ("connections taken", ("service_id", "reused")),
     "simulated_relays": ("simulated relays", ("transport", "service", "supplier", "result")),
     "health_check_successes": ("good probes", ("service_id", "endpoint")),
     "health_check_failures": ("failed probes", ("service_id", "endpoint")),
 }
-_HISTOGRAMS: Final = {
+_HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
     "relay_latency_seconds": ("end to end", ("service_id", "rpc_type"), FINE_S),
     "relay_pre_backend_seconds": ("before the backend", ("service_id", "rpc_type"), FINE_S),
     "relay_post_backend_seconds": ("after the backend", ("service_id", "rpc_type"), FINE_S),
@@ -66,21 +69,32 @@ _HISTOGRAMS: Final = {
     "http_pool_wait_seconds": ("wait for a connection", ("service_id",), FINE_S),
     "backend_dial_seconds": ("new connections", ("service_id",), FINE_S),
 }
-_GAUGES: Final = {
+_GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "current_block_height": ("last block", (), "livemostrecent"),
     "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
-    "relay_meter_sessions_active": ("metered sessions", ("supplier", "service_id"), "livemostrecent"),
     "http_pool_in_flight": ("requests out at backends", ("service_id",), "livesum"),
     "http_pool_max_conns": ("connections allowed per host", ("service_id",), "livemax"),
     "backend_health_status": ("1 healthy, 0 not", ("service_id", "endpoint"), "livemin"),
 }
-_SHARED_COUNTERS: Final = {
+_SHARED_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_cache_hits": ("cache hits", ("cache_type", "level")),
     "ha_cache_misses": ("cache misses", ("cache_type", "level")),
     "ha_cache_supplier_contaminated": ("supplier states that count as absent", ("source",)),
     "ha_transport_redis_published": ("entries appended", ("supplier_addr", "service_id")),
     "ha_transport_redis_publish_errors": ("entries not appended", ("supplier_addr", "service_id")),
 }
+
+
+def described() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Yield (name as it is scraped, type, labels, meaning) of every metric; the source of the documentation."""
+    for kind, table, beginning, ending in (
+        ("counter", _COUNTERS, "ha_relayer_", "_total"),
+        ("counter", _SHARED_COUNTERS, "", "_total"),
+        ("gauge", _GAUGES, "ha_relayer_", ""),
+        ("histogram", _HISTOGRAMS, "ha_relayer_", ""),
+    ):
+        for name, (text, labels, *_) in table.items():
+            yield f"{beginning}{name}{ending}", kind, labels, text
 
 
 class RelayerMetrics:

@@ -14,7 +14,7 @@ nothing is answered that is not either in the stream, below the difficulty, or t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from relayer_web.publisher import PublishFailed
 from relayer_web.refusals import BackendStatus, InternalError, refusal_answer, row_of
 from relayer_web.responses import SignedResponse, http_payload, relay_answer
 from relayer_web.simulated_http import serve_simulated
+from relayer_web.streaming import RelayStream, passed_headers
 from relayer_web.verification import ValidationFailed
 
 if TYPE_CHECKING:
@@ -49,10 +50,13 @@ def serve_relay(inbound: Inbound, runtime: Runtime) -> Answer:
         if simulated is not None:
             return simulated
         position = check(relay, runtime)
-        with reserved(relay, position, runtime) as charge:
+        with ExitStack() as held:
+            charge = held.enter_context(reserved(relay, position, runtime))
             asked = perf_counter()
-            backend = ask_backend(relay, inbound, runtime)
+            backend = ask_backend(relay, inbound, runtime, may_stream=True)
             answered = perf_counter()
+            if backend.stream is not None:
+                return streamed_answer(relay, backend, (position, charge, held.pop_all()), runtime)
             response = conclude(
                 relay, http_payload(backend, runtime.max_response_bytes), position, charge, runtime
             )
@@ -64,6 +68,47 @@ def serve_relay(inbound: Inbound, runtime: Runtime) -> Answer:
     except Exception as error:
         runtime.on_defect(error)
         return refuse(InternalError(), relay, runtime)
+
+
+def streamed_answer(
+    relay: Relay,
+    backend: BackendResponse,
+    reservation: tuple[ChainPosition, Charge, ExitStack],
+    runtime: Runtime,
+) -> Answer:
+    """The answer that is sent while the backend still speaks; it holds the reservation until its end."""
+    assert backend.stream is not None
+    position, charge, held = reservation
+    started = perf_counter()
+
+    def settle_stream(payload_hash: bytes) -> None:
+        settle(relay, runtime.signer.sign_hashed(relay, payload_hash), position, charge, runtime)
+
+    def ended(error: Exception | None, batches: int, size: int) -> None:
+        metrics = runtime.metrics
+        metrics.count("streaming_batches_signed", by=batches)
+        metrics.count("streaming_bytes_forwarded", by=size)
+        if error is None:
+            transport = metrics.transport(relay.transport)
+            metrics.count("relays_received", relay.service_id, transport)
+            metrics.count("relays_served", relay.service_id, transport, str(backend.status))
+            metrics.count("streaming_relays_served", relay.service_id)
+            metrics.observe("relay_latency_seconds", perf_counter() - started, relay.service_id, transport)
+        elif isinstance(error, PocketError):
+            refuse(error, relay, runtime)
+        else:
+            runtime.on_defect(error)
+            refuse(InternalError(), relay, runtime)
+
+    chunks = RelayStream(
+        backend.stream,
+        backend.status,
+        sign=lambda payload: runtime.signer.sign(relay, payload).encoded,
+        settle=settle_stream,
+        on_end=ended,
+        held=held,
+    )
+    return Answer(backend.status, passed_headers(backend.headers), b"", chunks)
 
 
 def check(relay: Relay, runtime: Runtime) -> ChainPosition:
@@ -91,12 +136,15 @@ def reserved(relay: Relay, position: ChainPosition, runtime: Runtime) -> Iterato
         yield charge
 
 
-def ask_backend(relay: Relay, inbound: Inbound, runtime: Runtime) -> BackendResponse:
+def ask_backend(
+    relay: Relay, inbound: Inbound, runtime: Runtime, *, may_stream: bool = False
+) -> BackendResponse:
     """Send the inner request on. Raises the backend's errors, and `BackendStatus` for 500 and above."""
     started = perf_counter()
     outcome, status = "backend_network_error", "none"
     try:
-        backend = runtime.backends.call(relay.service_id, relay.transport, backend_request(relay, inbound))
+        request = backend_request(relay, inbound, may_stream=may_stream)
+        backend = runtime.backends.call(relay.service_id, relay.transport, request)
         outcome = "success" if backend.status < 500 else "backend_5xx"
         status = str(backend.status)
     except BackendTimeout:
@@ -116,13 +164,20 @@ def conclude(
 ) -> SignedResponse:
     """Sign the answer and, unless it comes too late or is below the difficulty, see it into the stream."""
     response = runtime.signer.sign(relay, payload)
+    settle(relay, response, checked_at, charge, runtime)
+    return response
+
+
+def settle(
+    relay: Relay, response: SignedResponse, checked_at: ChainPosition, charge: Charge, runtime: Runtime
+) -> None:
+    """The second half of `conclude`, for a response that is signed already."""
     mined = runtime.miner.mine(relay, response, checked_at.height, _position_now(checked_at, runtime))
     if mined.outcome is Mining.MINED:
         runtime.publisher.publish(relay.supplier, mined.entry)
     if mined.outcome.charged:
         charge.keep()
     _count_mined(relay, mined.outcome, runtime)
-    return response
 
 
 def _position_now(checked_at: ChainPosition, runtime: Runtime) -> ChainPosition:

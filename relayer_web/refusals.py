@@ -26,6 +26,7 @@ from relayer_web.position import HeightUnknown
 from relayer_web.publisher import PublishFailed
 from relayer_web.responses import SigningFailed
 from relayer_web.store_gate import StoreAway, StoreNearlyFull
+from relayer_web.streaming import ClientLeft
 from relayer_web.throttle import TooManyFailures
 from relayer_web.verification import ValidationFailed
 
@@ -125,6 +126,7 @@ ROWS: Final[dict[type[PocketError], Row]] = {
     contract.ForbiddenRequest: Row(
         "forbidden_request", 400, INVALID_ARGUMENT, contract.ForbiddenRequest.summary
     ),
+    ClientLeft: Row("client_disconnected", 400, INVALID_ARGUMENT, ClientLeft.summary),
     BackendStatus: Row("backend_5xx", 0, UNAVAILABLE, "backend service error"),
     SigningFailed: Row("signing_error", 500, INTERNAL, "failed to sign response"),
     # Simulated relays (§2.10)

@@ -12,7 +12,7 @@ from pocket_protocol import relay as relay_protocol
 from pocket_protocol.curve import Curve
 from pocket_protocol.envelope import HttpResponse, encode_http_response, grouped_headers
 from pocket_protocol.errors import PocketError, Unavailable
-from pocket_protocol.pb.pocket.service_pb2 import RelayResponse
+from pocket_protocol.pb.pocket.service_pb2 import RelayMinerError, RelayResponse
 from pocket_protocol.signer import PrivateKey, sign
 from relayer_web.admission import Relay
 from relayer_web.backends.contract import BackendResponse
@@ -47,13 +47,25 @@ class ResponseSigner:
 
     def sign(self, relay: Relay, payload: bytes) -> SignedResponse:
         """Return the signed response that carries `payload`. Raises `SigningFailed`, also for an empty payload."""
+        return self._signed(relay, RelayResponse(payload=payload))
+
+    def sign_hashed(self, relay: Relay, payload_hash: bytes) -> SignedResponse:
+        """Return the signed response to a payload of which only the hash is at hand. Raises `SigningFailed`."""
+        return self._signed(relay, RelayResponse(payload_hash=payload_hash))
+
+    def sign_error(self, relay: Relay, payload: bytes, code: int, description: str) -> SignedResponse:
+        """Return a signed response that says why there will be no more of them. Raises `SigningFailed`."""
+        error = RelayMinerError(code=code, description=description)
+        return self._signed(relay, RelayResponse(payload=payload, relay_miner_error=error))
+
+    def _signed(self, relay: Relay, response: RelayResponse) -> SignedResponse:
         key = self._key_of(relay.supplier)
         if key is None:
             raise SigningFailed(supplier=relay.supplier)
-        response = RelayResponse(payload=payload)
         response.meta.session_header.CopyFrom(relay.header)
         try:
-            response.payload_hash = relay_protocol.payload_hash(payload)
+            if not response.payload_hash:
+                response.payload_hash = relay_protocol.payload_hash(response.payload)
             signable = relay_protocol.signable_response(response)
             response.meta.supplier_operator_signature = sign(self._curve, key, signable)
         except PocketError as error:

@@ -63,3 +63,14 @@ def shut(sock: socket.socket, how: int) -> None:
     """Shut a socket down so that a greenlet waiting on it wakes; one already gone is fine."""
     with contextlib.suppress(OSError):
         sock.shutdown(how)
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Tell whether the other side has ended the connection; does not wait."""
+    raw = getattr(sock, "_sock", sock)  # a patched socket would wait
+    try:
+        return not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -210,9 +210,14 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
             response.force_close()
         chunks = self.wsgi(environ, response.start_response)
         try:
+            for chunk in chunks:
+                if chunk:
+                    with connection.writing():
+                        response.write(chunk)
+                else:
+                    connection.check_client()
+                    response.send_headers()
             with connection.writing():
-                for chunk in chunks:
-                    response.write(chunk)
                 response.close()
         finally:
             if hasattr(chunks, "close"):

@@ -72,10 +72,16 @@ class ConfiguredBackends:
     def call(self, service_id: str, transport: str, request: BackendRequest) -> BackendResponse:
         pool = self._pool(service_id, transport)
         self._count(service_id, 1)
+        streaming = False
         try:
-            return pool.call(request)
+            response = pool.call(request)
+            if response.stream is not None:
+                streaming = True
+                response.stream.on_close(lambda failure: self._count(service_id, -1))
+            return response
         finally:
-            self._count(service_id, -1)
+            if not streaming:
+                self._count(service_id, -1)
 
     def call_once(self, service_id: str, transport: str, request: BackendRequest) -> BackendResponse:
         return self._pool(service_id, transport).call_once(request)

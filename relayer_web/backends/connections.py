@@ -79,6 +79,13 @@ class ConnectionPool:
         sock.close()
         self._release()
 
+    def connect(self, deadline: float) -> socket.socket:
+        """Return a new connection outside the pool and its bounds. Raises like `take`."""
+        started = time.monotonic()
+        sock = self._dial(deadline)
+        self._on_dial(time.monotonic() - started)
+        return sock
+
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:

@@ -14,11 +14,13 @@ out and keeps the circuit breaker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from pocket_protocol.errors import Refused, Unavailable
+
+STREAMED_TYPES: Final = frozenset({"text/event-stream", "application/x-ndjson"})
 
 
 class BackendTimeout(Unavailable):
@@ -58,7 +60,8 @@ class BackendRequest:
     one entry per value, original case. `fill_in` are outer headers used only where the inner request
     has none of that name; `overrides` replace same-named ones (outer `Pocket-*`, then Pocket-Supplier,
     Pocket-Service and Pocket-Application). Config headers and auth go between the two groups of
-    overrides, so the last three are given apart in `identity`.
+    overrides, so the last three are given apart in `identity`. `may_stream`: an answer that is a stream
+    (`STREAMED_TYPES`) may be handed back while it is still coming.
     """
 
     method: str
@@ -68,6 +71,23 @@ class BackendRequest:
     fill_in: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
+    may_stream: bool = False
+
+
+class BodyStream(Protocol):
+    """A body that is still coming. Whoever got it closes it, read to its end or not."""
+
+    def read(self, wait_s: float) -> bytes | None:
+        """Return what has come, b"" when nothing did within `wait_s`, None at the end.
+
+        Raises `BackendTimeout` past the call's deadline, `BackendFailed` when it breaks off.
+        """
+
+    def close(self) -> None:
+        """Give the connection back, or end it when there is more to come."""
+
+    def on_close(self, call: Callable[[str], None]) -> None:
+        """Have `call` called once at the end, with what made the backend fail, "" for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +95,14 @@ class BackendResponse:
     """What the backend said, body as it was on the wire after transfer decoding (a gzipped body is gzipped).
 
     `headers`: one entry per header line, in order, hop-by-hop ones included. `retries`: attempts
-    beyond the first that were made.
+    beyond the first that were made. With a `stream`, that is the body and `body` is empty.
     """
 
     status: int
     headers: Sequence[tuple[str, str]]
     body: bytes
     retries: int = 0
+    stream: BodyStream | None = None
 
 
 @dataclass(frozen=True, slots=True)

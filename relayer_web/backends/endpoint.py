@@ -79,7 +79,12 @@ class Endpoint:
             self._rules.merge(request),
             request.body,
             repeatable=self._transport in QUERY_TRANSPORTS or method in SAFE_METHODS,
+            may_stream=request.may_stream,
         )
+
+    def headers(self, request: BackendRequest) -> list[tuple[str, str]]:
+        """Return the headers a request gets here, for connections of the caller's own. Raises `ForbiddenRequest`."""
+        return self._rules.merge(request)
 
     def send(self, request: OutgoingRequest, deadline: float) -> BackendResponse:
         """Send to this endpoint. Raises `BackendTimeout`, `BackendFailed`."""

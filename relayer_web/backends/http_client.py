@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from relayer_web.backends.connections import ConnectionLimits, ConnectionPool
 from relayer_web.backends.contract import BackendFailed, BackendResponse, BackendTimeout
 from relayer_web.backends.http_response import ResponseReader
+from relayer_web.backends.http_stream import HttpBodyStream
 from relayer_web.backends.observer import BackendObserver
 from relayer_web.backends.resolver import Resolver
 
 RECEIVE_BYTES = 65536
+FIRST_SERVER_ERROR = 500
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -44,7 +46,7 @@ class Origin:
 class OutgoingRequest:
     """A checked request: token method, target of visible ASCII, headers without framing, line breaks or Host.
 
-    `repeatable`: doing it twice does no harm.
+    `repeatable`: doing it twice does no harm. `may_stream`: see `BackendRequest`.
     """
 
     method: str
@@ -52,6 +54,7 @@ class OutgoingRequest:
     headers: Sequence[tuple[str, str]]
     body: bytes
     repeatable: bool
+    may_stream: bool = False
 
 
 class HttpClient:
@@ -104,6 +107,10 @@ class HttpClient:
         sock, _ = self._pool.take(deadline, fresh=True)
         self._pool.discard(sock)
 
+    def connect(self, deadline: float) -> socket.socket:
+        """Return a new connection that is the caller's own and counts in no pool. Raises like `call`."""
+        return self._pool.connect(deadline)
+
     def close(self) -> None:
         self._pool.close()
 
@@ -114,7 +121,15 @@ class HttpClient:
         kept = False
         try:
             self._send(sock, encoded, deadline)
-            self._receive(sock, reader, deadline)
+            self._receive(sock, reader, deadline, request.may_stream)
+            if not reader.complete and reader.status >= FIRST_SERVER_ERROR:
+                return BackendResponse(
+                    reader.status, reader.headers, b""
+                )  # refused: its rest is not waited for
+            if request.may_stream and reader.is_stream and reader.has_body:
+                kept = True
+                stream = HttpBodyStream(sock, reader, deadline, self._pool)
+                return BackendResponse(reader.status, reader.headers, b"", stream=stream)
             if reader.reusable:
                 kept = True
                 self._pool.give_back(sock)
@@ -135,7 +150,10 @@ class HttpClient:
         except OSError as error:
             raise BackendFailed(what=f"send: {error.strerror or error}") from None
 
-    def _receive(self, sock: socket.socket, reader: ResponseReader, deadline: float) -> None:
+    def _receive(
+        self, sock: socket.socket, reader: ResponseReader, deadline: float, may_stream: bool
+    ) -> None:
+        """Receive to the end, or to the end of the head when the answer is a stream and may be one."""
         head_deadline = min(deadline, time.monotonic() + self._head_s) if self._head_s else deadline
         while not reader.complete:
             try:
@@ -150,6 +168,8 @@ class HttpClient:
             if not chunk and not reader.started:
                 raise _ClosedUnanswered(what="connection closed")
             reader.receive(chunk)
+            if may_stream and reader.is_stream:
+                return
 
 
 class _ClosedUnanswered(BackendFailed):

@@ -10,7 +10,7 @@ from typing import Final
 
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
-from relayer_web.backends.contract import BackendFailed
+from relayer_web.backends.contract import STREAMED_TYPES, BackendFailed
 
 MAX_HEAD_BYTES: Final = 1 << 20
 
@@ -44,6 +44,27 @@ class ResponseReader(HTTPResponseParser):  # type: ignore[misc,valid-type]
     def headers(self) -> list[tuple[str, str]]:
         """All header lines, in order, names as they were sent, values as UTF-8 where they are."""
         return [(name, value if value.isascii() else _utf8(value)) for name, value in self._lines]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the head says that the body comes bit by bit; one that is encoded is read whole."""
+        if not self.head_complete:
+            return False
+        named = {name.lower(): value for name, value in self._lines}
+        media_type = named.get("content-type", "").partition(";")[0].strip().lower()
+        return media_type in STREAMED_TYPES and named.get("content-encoding", "identity") == "identity"
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is a body, or may be one."""
+        return bool(self._parts) or not self.complete
+
+    def take(self) -> bytes:
+        """Return and forget the body that has come so far."""
+        taken = self.body
+        self._parts.clear()
+        self._body_bytes = 0
+        return taken
 
     def receive(self, chunk: bytes) -> None:
         """Take the next bytes, b"" for the end of the connection. Raises `BackendFailed`."""

@@ -97,4 +97,6 @@ def _attempt(
         breaker.relay_failed(f"status {response.status}")
         return response, outgoing.repeatable
     breaker.relay_succeeded()
+    if response.stream is not None:
+        response.stream.on_close(lambda failure: breaker.relay_failed(failure) if failure else None)
     return response, False
