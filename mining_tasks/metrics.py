@@ -5,6 +5,7 @@ Labels are suppliers (our own keys), services with a claim, states, outcomes and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -56,14 +57,13 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_miner_supplier_balance_warning_alerts": ("balance getting low", ("supplier",)),
     "ha_miner_supplier_stake_critical_alerts": ("stake survives few penalties", ("supplier",)),
     "ha_miner_supplier_stake_warning_alerts": ("stake survives some penalties", ("supplier",)),
-    "ha_miner_supplier_monitor_errors": ("balances not read", ("supplier", "error_type")),
     "ha_miner_task_failures": ("tasks that ended in an error", ("task", "reason")),
     "ha_miner_leader_elections": ("times this process became the beat", ()),
     "ha_miner_leader_losses": ("times it stopped being the beat", ()),
     "ha_tx_broadcasts": ("transactions sent", ("supplier", "status")),
     "ha_tx_insufficient_balance_errors": ("fees that could not be paid", ("supplier",)),
     "ha_keys_reloads": ("changes of the key set", ()),
-    "ha_keys_load_errors": ("key sources that could not be read", ("provider",)),
+    "ha_keys_load_errors": ("key sources that could not be read", ()),
     "ha_cache_hits": ("cache hits", ("cache_type", "level")),
     "ha_cache_misses": ("cache misses", ("cache_type", "level")),
     "ha_cache_block_events_published": ("blocks told to everyone", ()),
@@ -108,6 +108,17 @@ _HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = 
     "ha_tx_broadcast_latency_seconds": ("a node's answer to a transaction", ("supplier",), FINE_S),
     "ha_miner_task_seconds": ("one task", ("task",), FINE_S),
 }
+
+
+def described() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Yield (name as it is scraped, type, labels, meaning) of every metric; the source of the documentation."""
+    for kind, table, ending in (
+        ("counter", _COUNTERS, "_total"),
+        ("gauge", _GAUGES, ""),
+        ("histogram", _HISTOGRAMS, ""),
+    ):
+        for name, (text, labels, *_) in table.items():
+            yield f"{name}{ending}", kind, labels, text
 
 
 class MinerMetrics:

@@ -157,7 +157,9 @@ class Node:
                 self._send(TAKE_OVER, supplier)
 
     def _follow_keys(self) -> None:
+        earlier = self._held.errors
         change = self._held.follow() if self._config.hot_reload_enabled else None
+        self._metrics.count("ha_keys_load_errors", by=self._held.errors - earlier)
         self._metrics.set("ha_keys_supplier_keys_active", len(self._held.current))
         if change is None:
             return

@@ -17,6 +17,7 @@ from mining_tasks.advance import HORIZON_BLOCKS
 from mining_tasks.registration import Registration
 from mining_tasks.routing import ACCUMULATE, ADVANCE, supplier_queue
 from mining_tasks.wiring import Miner
+from relay_store.probe import memory_use
 from relay_store.service_factor import ServiceFactors
 from relay_store.store_errors import store_errors
 
@@ -77,6 +78,12 @@ class Sweep:
             for service, factor in config.service_factors.items():
                 if factor:
                     factors.write(service, factor, now_s)
+
+    def measure_store(self) -> None:
+        """Show how full the store is."""
+        use, metrics = memory_use(self._miner.store), self._miner.metrics
+        metrics.set("ha_miner_redis_used_memory_bytes", use.used)
+        metrics.set("ha_miner_redis_max_memory_bytes", use.limit)
 
     def _managed(self) -> list[str]:
         return sorted(self._registration.managed())

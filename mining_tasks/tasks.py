@@ -171,6 +171,7 @@ def reconcile(epoch: int) -> None:
     if sweep := _sweep(epoch):
         sweep.send_all(REGISTER)
         sweep.publish_service_factors()
+        sweep.measure_store()
 
 
 @_task(CLEAN_UP)

@@ -150,10 +150,8 @@ class RelayerExtensions(SharedExtensions):
 
     workers: int = setting(0, minimum=0, maximum=1024, doc="front-end processes; 0: one per core")
     worker_connections: int = setting(2000, minimum=1, doc="connections of one front-end process")
-    grpc_workers: int = setting(1, minimum=0, maximum=256, doc="gRPC processes; 0: none")
-    grpc_listen_addr: str = setting(
-        "", doc="the gRPC processes' own address; empty: chosen by the supervisor"
-    )
+    grpc_workers: int = setting(1, minimum=0, maximum=256, doc="gRPC processes, 0: none; no effect yet")
+    grpc_listen_addr: str = setting("", doc="the gRPC processes' own address; no effect yet")
     strict_signatures: bool = setting(False, doc="refuse unusual ring signature bytes the chain accepts")
     max_ring_size: int = setting(32, minimum=2, maximum=1024, doc="largest ring verified")
     refuse_placeholder_rings: bool = setting(False, doc="refuse relays of applications without gateways")
@@ -162,8 +160,10 @@ class RelayerExtensions(SharedExtensions):
     max_header_count: int = setting(100, minimum=10, maximum=10000, doc="of a request and of an inner one")
     max_header_bytes: int = setting(65536, minimum=1024, maximum=1 << 20, doc="all header fields together")
     max_url_bytes: int = setting(8192, minimum=256, maximum=1 << 20, doc="request target")
-    max_websocket_frame_bytes: int = setting(15_728_640, minimum=1024, doc="one message, either direction")
-    max_websocket_connections: int = setting(10000, minimum=1, doc="of one front-end process")
+    max_websocket_frame_bytes: int = setting(
+        15_728_640, minimum=1024, doc="one message, either direction; no effect yet"
+    )
+    max_websocket_connections: int = setting(10000, minimum=1, doc="of one front-end process; no effect yet")
     client_timeout_seconds: int = setting(30, minimum=1, doc="to send the head, and the body, of a request")
     mining_margin_blocks: int = setting(0, minimum=0, doc="stop mining this long before the claim window")
     block_time_seconds: float = setting(0.0, minimum=0, doc="0: measured from the last blocks")

@@ -1,0 +1,94 @@
+"""The pages of docs/ that are written from the code say what the code says, and what they say is so."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from mining_tasks.config import MinerConfig
+from mining_tasks.metrics import described as miner_metrics
+from operations.config_file import describe
+from operations.setting import rule_of
+from relay_cli.pages.__main__ import PAGES, outdated
+from relayer_web.config import RelayerConfig
+from relayer_web.metrics import described as relayer_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ("operations", "relay_store", "pocket_chain", "relayer_web", "mining_tasks", "relay_cli")
+NO_EFFECT = "no effect yet"  # how the meaning of a setting ends that is read by nothing so far
+REFUSED = "keys.keyring."
+
+
+@cache
+def program() -> list[ast.AST]:
+    paths = [path for package in PROGRAM for path in (ROOT / package).rglob("*.py")]
+    return [
+        node for path in [*paths, ROOT / "beat_schedule.py"] for node in ast.walk(ast.parse(path.read_text()))
+    ]
+
+
+@cache
+def names_read() -> frozenset[str]:
+    """Every attribute that the program reads."""
+    return frozenset(node.attr for node in program() if isinstance(node, ast.Attribute))
+
+
+@cache
+def texts() -> list[str]:
+    """Every text of the program; `*` for what an f-string puts in."""
+    found = []
+    for node in program():
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            parts = [str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values]
+            found.append("".join(parts))
+    return [text for text in found if text.strip("*")]
+
+
+def settings(schema: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (key, attribute, meaning) of every setting."""
+    hints = get_type_hints(schema)
+    for item in dataclasses.fields(schema):
+        kind, rule = hints[item.name], rule_of(item)
+        key = prefix + (rule.key or item.name)
+        inner = [part for part in (kind, *get_args(kind)) if dataclasses.is_dataclass(part)]
+        if inner and rule.parse is None:
+            yield from settings(inner[0], f"{key}.")
+        else:
+            yield key, item.name, rule.doc
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reference_page_is_current(name: str) -> None:
+    assert name not in outdated(ROOT / "docs"), "run: python -m relay_cli.pages"
+
+
+@pytest.mark.parametrize("schema", [RelayerConfig, MinerConfig])
+def test_every_setting_has_a_meaning_and_is_read(schema: type) -> None:
+    assert [key for key, _, _, meaning in describe(schema) if not meaning] == []
+    for key, attribute, meaning in settings(schema):
+        if not key.startswith(REFUSED):
+            is_read = attribute in names_read()
+            assert is_read != meaning.endswith(NO_EFFECT), (
+                f"{key}: say in its meaning whether it has an effect"
+            )
+
+
+@pytest.mark.parametrize("described", [relayer_metrics, miner_metrics])
+def test_every_metric_is_fed(described: Any) -> None:
+    for name, _, _, _ in described():
+        whole = name.removesuffix("_total")
+        fed = [text for text in texts() if _names(text, whole) or text == whole.removeprefix("ha_relayer_")]
+        assert len(fed) > 1, f"{name} is described and never fed"
+
+
+def _names(text: str, metric: str) -> bool:
+    return text == metric or (text.startswith("ha_miner_*") and fnmatchcase(metric, text))
