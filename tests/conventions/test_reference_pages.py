@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
@@ -16,6 +17,7 @@ from mining_tasks.config import MinerConfig
 from mining_tasks.metrics import described as miner_metrics
 from operations.config_file import describe
 from operations.setting import rule_of
+from relay_cli.main import COMMANDS
 from relay_cli.pages.__main__ import PAGES, outdated
 from relayer_web.config import RelayerConfig
 from relayer_web.metrics import described as relayer_metrics
@@ -92,3 +94,13 @@ def test_every_metric_is_fed(described: Any) -> None:
 
 def _names(text: str, metric: str) -> bool:
     return text == metric or (text.startswith("ha_miner_*") and fnmatchcase(metric, text))
+
+
+def test_what_operations_names_exists() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    metrics = {name for described in (relayer_metrics, miner_metrics) for name, *_ in described()}
+    assert set(re.findall(r"`(ha_\w+)`", text)) - metrics == set()
+    assert set(re.findall(r"pocket-relay-miner ([a-z-]+)", text)) - set(COMMANDS) == set()
+    keys = {key.partition("[]")[0] for schema in (RelayerConfig, MinerConfig) for key, *_ in describe(schema)}
+    named = set(re.findall(r"`((?:extensions|health_check)\.\w+)(?:: \w+)?`", text))
+    assert named and named - keys == set()
