@@ -53,7 +53,7 @@ class Traffic:
     ) -> None:
         self._relayer_url, self._height = relayer_url, height
         self._clients: dict[str, RelayClient] = {}
-        self._running: list[tuple[str, int, LoadTest]] = []
+        self._running: list[tuple[str, LoadTest]] = []
         for service in REQUESTS:
             addresses = keys.application_addresses(curve)
             position = choose_application(queries, addresses, service)
@@ -64,7 +64,7 @@ class Traffic:
         """Return each service's session at `height`."""
         return [client.source.at(height) for client in self._clients.values()]
 
-    def send_session(self, relays: int, session_end: int, duration_s: float) -> None:
+    def send_session(self, relays: int, duration_s: float) -> None:
         """Send `relays` spread over the services, the suppliers and a part of the session; wait for the last answer."""
         threads = []
         per_service = relays // len(self._clients)
@@ -79,7 +79,7 @@ class Traffic:
                 timeout_s=RELAY_TIMEOUT_S,
             )
             test = LoadTest(client, plan, self._height)
-            self._running.append((service, session_end, test))
+            self._running.append((service, test))
             threads.append(threading.Thread(target=test.run, name=f"traffic-{service}", daemon=True))
         for thread in threads:
             thread.start()
@@ -88,16 +88,16 @@ class Traffic:
 
     def stop(self) -> None:
         """Send no more relays."""
-        for _, _, test in self._running:
+        for _, test in self._running:
             test.stop()
 
     def served(self) -> Served:
         """Return what was answered and what failed so far."""
         answered: Counter[tuple[str, str, int]] = Counter()
         failed: Counter[str] = Counter()
-        for service, session_end, test in list(self._running):
+        for service, test in list(self._running):
             results: LoadResults = test.results
             failed.update(results.errors)
-            for (_, supplier), count in results.served.items():
-                answered[supplier, service, session_end] += count
+            for (session, supplier), count in list(results.served.items()):
+                answered[supplier, service, results.session_ends[session]] += count
         return Served(answered, failed)

@@ -136,8 +136,13 @@ class RelayClient:
         signature = response.meta.supplier_operator_signature
         if not key or not verify(self._curve, key, signable, signature):
             raise AnswerInvalid("the supplier's signature does not fit")
-        session_id = relay.session.header.session_id
-        http = read_payload(response.payload)
+        header, http = relay.session.header, read_payload(response.payload)
         return RelayOutcome(
-            relay.supplier, session_id, RelayTimes(0, 0, 0), len(body), response.payload, http
+            supplier=relay.supplier,
+            session_id=header.session_id,
+            session_end=header.session_end_block_height,
+            times=RelayTimes(0, 0, 0),
+            size_bytes=len(body),
+            payload=response.payload,
+            response=http,
         )

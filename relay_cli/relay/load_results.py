@@ -32,6 +32,7 @@ class LoadResults:
     verify_s: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     served: Counter[tuple[str, str]] = field(default_factory=Counter)  # (session id, supplier) -> relays
+    session_ends: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def record(self, outcome: RelayOutcome) -> None:
@@ -39,6 +40,7 @@ class LoadResults:
             self.network_s.append(outcome.times.network_s)
             self.build_s += outcome.times.build_s
             self.verify_s += outcome.times.verify_s
+            self.session_ends[outcome.session_id] = outcome.session_end
             self.served[outcome.session_id, outcome.supplier] += 1
 
     def record_error(self, text: str) -> None:

@@ -55,10 +55,11 @@ class RelayTimes:
 
 @dataclass(frozen=True, slots=True)
 class RelayOutcome:
-    """A verified answer: its supplier, session, times, size in bytes, and the HTTP answer inside."""
+    """A verified answer: its supplier, session and that session's last height, times, size, the HTTP answer inside."""
 
     supplier: str
     session_id: str
+    session_end: int
     times: RelayTimes
     size_bytes: int
     payload: bytes
