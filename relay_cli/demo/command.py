@@ -80,7 +80,7 @@ def _run(layout: Layout, relays: int, keep: bool, as_json: bool, console: Consol
 
     with stop_requested() as stop:
         say("starting store, local chain, test backend, miner and relayer")
-        with running(layout, curve, say) as network:
+        with running(layout, curve, say, stop) as network:
             try:
                 with progress_view(console) as view:
                     report = DemoRun(network, curve, relays, view, stop).run()

@@ -63,7 +63,7 @@ def run_node(node: MinerNode) -> None:
     with stop_requested() as stop:
         supervisor = Supervisor(miner_processes(node), None, lambda text: click.echo(text, err=True))
         try:
-            supervisor.start()
+            supervisor.start(stop)
             stop.wait()
         finally:
             supervisor.stop()

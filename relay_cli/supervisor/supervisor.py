@@ -41,13 +41,18 @@ class Supervisor:
         self._failure: Exception | None = None
         self.over = threading.Event()  # set when the run cannot go on; `check` says why
 
-    def start(self) -> None:
-        """Start everything and return when all is ready. Raises `PortTaken`, `StartFailed`; nothing is left then."""
+    def start(self, interrupted: threading.Event | None = None) -> None:
+        """Start everything and return when all is ready; setting `interrupted` meanwhile ends the attempt.
+
+        Raises `PortTaken`, `StartFailed`; nothing is left running then.
+        """
         for child in self.children:
             for port in child.spec.ports:
                 check_free(port, child.spec)
         self._thread.start()
-        self._started.wait()
+        while not self._started.wait(WATCH_S):
+            if interrupted is not None and interrupted.is_set():
+                self._stopping.set()
         if self._failure:
             self._thread.join()
             raise self._failure

@@ -58,7 +58,7 @@ def up(directory: Path, block_time: float, any_port: bool, **options: Any) -> No
         block_time_s=block_time,
     )
     try:
-        with stop_requested() as stop, running(layout, load_curve(), click.echo) as network:
+        with stop_requested() as stop, running(layout, load_curve(), click.echo, stop) as network:
             show(network)
             stay(network, stop)
             click.echo("stopping")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ class Network:
 
 
 @contextmanager
-def running(layout: Layout, curve: Curve, tell: Callable[[str], None]) -> Iterator[Network]:
-    """Start a network, yield it when all is ready, stop it at the end.
+def running(
+    layout: Layout, curve: Curve, tell: Callable[[str], None], stop: threading.Event
+) -> Iterator[Network]:
+    """Start a network, yield it when all is ready, stop it at the end; `stop` also ends an unfinished start.
 
     Raises `AlreadyRunning`, `PortTaken`, `StartFailed`, OSError; nothing is left running then.
     """
@@ -33,7 +36,7 @@ def running(layout: Layout, curve: Curve, tell: Callable[[str], None]) -> Iterat
         write_files(layout, curve)
         supervisor = Supervisor(up_processes(layout), layout.logs, tell)
         try:
-            supervisor.start()
+            supervisor.start(stop)
             write_run(layout.directory, layout.run())
             yield Network(layout, layout.run(), supervisor)
         finally:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,20 @@ def test_a_process_that_never_gets_ready_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartFailed, match="slow was not ready within 0 s"):
         supervisor.start()
     assert supervisor.child("slow").process_id is None
+
+
+def test_an_interrupt_ends_a_start_that_has_not_finished(tmp_path: Path) -> None:
+    interrupted = threading.Event()
+    never = ProcessSpec(
+        "never",
+        (sys.executable, "-c", WRITES_FILE, str(tmp_path / "never")),
+        1,
+        lambda: bool(interrupted.set()),
+    )
+    supervisor, _ = supervised(tmp_path, writer(tmp_path, "first"), never)
+    with pytest.raises(StartFailed, match="stopped while starting"):
+        supervisor.start(interrupted)
+    assert not (tmp_path / "first").exists() and supervisor.child("never").process_id is None
 
 
 def test_a_missing_command_is_named(tmp_path: Path) -> None:
