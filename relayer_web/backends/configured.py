@@ -10,7 +10,8 @@ from operations.setting import redacted
 from relayer_web.backends.breaker import Breaker, BreakerLimits
 from relayer_web.backends.connections import ConnectionLimits
 from relayer_web.backends.contract import BackendRequest, BackendResponse, EndpointReport, NoBackend
-from relayer_web.backends.endpoint import Endpoint, EndpointUrl
+from relayer_web.backends.endpoint import BackendClient, Endpoint, EndpointUrl
+from relayer_web.backends.grpc_client import GrpcClient
 from relayer_web.backends.headers import HeaderRules, authorization, probe_authorization
 from relayer_web.backends.http_client import HttpClient, Origin
 from relayer_web.backends.observer import BackendObserver
@@ -23,7 +24,7 @@ LARGEST_ANSWER_BYTES = 200 * 1024 * 1024
 
 
 class ConfiguredBackends:
-    """One pool per configured (service, transport), one HTTP client per service and origin."""
+    """One pool per configured (service, transport), one client per service, origin and protocol."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class ConfiguredBackends:
         self._config = config
         self._observer = observer or BackendObserver()
         self._tls_context = lru_cache(1)(tls_context)
-        self._clients: dict[tuple[str, Origin], HttpClient] = {}
+        self._clients: dict[tuple[str, Origin, bool], BackendClient] = {}
         self._pools: dict[tuple[str, str], BackendPool] = {}
         self._probers: list[Prober] = []
         self._in_flight = dict.fromkeys(config.services, 0)
@@ -129,7 +130,7 @@ class ConfiguredBackends:
                 max_url_bytes=limits.max_url_bytes,
                 breaker=self._breaker(service_id, transport, target.name, backend),
                 rules=relay_rules,
-                client=self._client(service_id, EndpointUrl.parse(target.url).origin),
+                client=self._client(service_id, EndpointUrl.parse(target.url).origin, transport == "grpc"),
             )
             for target in backend.targets(transport)
         ]
@@ -167,10 +168,21 @@ class ConfiguredBackends:
             ),
         )
 
-    def _client(self, service_id: str, origin: Origin) -> HttpClient:
-        known = self._clients.get((service_id, origin))
-        if known is not None:
-            return known
+    def _client(self, service_id: str, origin: Origin, is_grpc: bool) -> BackendClient:
+        key = (service_id, origin, is_grpc)
+        if key not in self._clients:
+            self._clients[key] = (
+                GrpcClient(origin, max_body_bytes=self._max_answer_bytes, tls_context=self._tls_context)
+                if is_grpc
+                else self._http_client(service_id, origin)
+            )
+        return self._clients[key]
+
+    @property
+    def _max_answer_bytes(self) -> int:
+        return self._config.largest_body_bytes or LARGEST_ANSWER_BYTES
+
+    def _http_client(self, service_id: str, origin: Origin) -> HttpClient:
         config = self._config
         timeouts, pool = config.timeouts(service_id), config.pool(service_id)
         limits = ConnectionLimits(
@@ -181,14 +193,12 @@ class ConfiguredBackends:
             tls_s=timeouts.tls_handshake_timeout_seconds,
             keep_alive_probe_s=config.http_transport.tcp_keep_alive_seconds,
         )
-        client = HttpClient(
+        return HttpClient(
             origin,
             limits,
-            max_body_bytes=config.largest_body_bytes or LARGEST_ANSWER_BYTES,
+            max_body_bytes=self._max_answer_bytes,
             head_s=timeouts.response_header_timeout_seconds,
             service_id=service_id,
             observer=self._observer,
             tls_context=self._tls_context,
         )
-        self._clients[service_id, origin] = client
-        return client

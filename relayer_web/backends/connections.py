@@ -68,10 +68,13 @@ class ConnectionPool:
     def give_back(self, sock: socket.socket) -> None:
         """Keep a connection for the next request."""
         now = time.monotonic()
-        idle = self._idle
-        idle.append((sock, now))
-        while idle and (len(idle) > self._limits.max_idle or now - idle[0][1] > self._limits.idle_s):
-            idle.pop(0)[0].close()
+        idle, spare = self._idle, []
+        with self._free:
+            idle.append((sock, now))
+            while idle and (len(idle) > self._limits.max_idle or now - idle[0][1] > self._limits.idle_s):
+                spare.append(idle.pop(0)[0])
+        for old in spare:
+            old.close()
         self._release()
 
     def discard(self, sock: socket.socket) -> None:
@@ -88,8 +91,10 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close what is idle."""
-        while self._idle:
-            self._idle.pop()[0].close()
+        with self._free:
+            spare, self._idle[:] = [sock for sock, _ in self._idle], []
+        for sock in spare:
+            sock.close()
 
     def _reserve(self, deadline: float) -> None:
         with self._free:
@@ -110,12 +115,14 @@ class ConnectionPool:
 
     def _reuse(self) -> socket.socket | None:
         expired_at = time.monotonic() - self._limits.idle_s
-        while self._idle:
-            sock, idle_since = self._idle.pop()
+        while True:
+            with self._free:
+                if not self._idle:
+                    return None
+                sock, idle_since = self._idle.pop()
             if idle_since >= expired_at and _is_quiet(sock):
                 return sock
             sock.close()
-        return None
 
     def _dial(self, deadline: float) -> socket.socket:
         try:

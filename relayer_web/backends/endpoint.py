@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from relayer_web.backends.breaker import Breaker
 from relayer_web.backends.contract import BackendFailed, BackendRequest, BackendResponse
 from relayer_web.backends.headers import HeaderRules, checked_method
-from relayer_web.backends.http_client import HttpClient, Origin, OutgoingRequest
+from relayer_web.backends.http_client import Origin, OutgoingRequest
 from relayer_web.backends.path import request_target
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 QUERY_TRANSPORTS = frozenset({"jsonrpc", "cometbft"})
 SECURE_SCHEMES = frozenset({"https", "wss", "grpcs"})
-HTTP_SCHEMES = frozenset({"http", "https"})
+WEBSOCKET_SCHEMES = frozenset({"ws", "wss"})
 REMEMBERED_TARGETS = 256
 REMEMBERED_URL_LENGTH = 256
 
@@ -38,6 +39,19 @@ class EndpointUrl:
         return cls(parts.scheme, Origin(secure, parts.hostname or "", port), parts.path, parts.query)
 
 
+class BackendClient(Protocol):
+    """Sends requests to one origin: over HTTP/1.1, or as gRPC calls."""
+
+    def call(self, request: OutgoingRequest, deadline: float) -> BackendResponse:
+        """Raises `BackendTimeout`, `BackendFailed`, `ForbiddenRequest`."""
+
+    def check_connection(self, deadline: float) -> None:
+        """Have a connection. Raises `BackendTimeout`, `BackendFailed`."""
+
+    def close(self) -> None:
+        """Close what is idle."""
+
+
 class Endpoint:
     """An address relays of one (service, transport) may go to."""
 
@@ -51,14 +65,14 @@ class Endpoint:
         max_url_bytes: int,
         breaker: Breaker,
         rules: HeaderRules,
-        client: HttpClient,
+        client: BackendClient,
     ) -> None:
         self.name = name
         self.url = url
         self.breaker = breaker
         self.client = client
         self.location = EndpointUrl.parse(url)
-        self._transport = transport
+        self.transport = transport
         self._base_path = base_path
         self._max_url_bytes = max_url_bytes
         self._rules = rules
@@ -78,7 +92,7 @@ class Endpoint:
             self.target(request.url),
             self._rules.merge(request),
             request.body,
-            repeatable=self._transport in QUERY_TRANSPORTS or method in SAFE_METHODS,
+            repeatable=self.transport in QUERY_TRANSPORTS or method in SAFE_METHODS,
             may_stream=request.may_stream,
         )
 
@@ -87,8 +101,8 @@ class Endpoint:
         return self._rules.merge(request)
 
     def send(self, request: OutgoingRequest, deadline: float) -> BackendResponse:
-        """Send to this endpoint. Raises `BackendTimeout`, `BackendFailed`."""
-        if self.location.scheme not in HTTP_SCHEMES:
+        """Send to this endpoint. Raises `BackendTimeout`, `BackendFailed`, `ForbiddenRequest`."""
+        if self.location.scheme in WEBSOCKET_SCHEMES:
             raise BackendFailed(what=f"{self.location.scheme} takes no HTTP request", sent=False)
         return self.client.call(request, deadline)
 

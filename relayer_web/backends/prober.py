@@ -18,7 +18,6 @@ from relayer_web.backends.pool import BackendPool
 from relayer_web.config_backends import BackendHealthCheck
 
 DEFAULT_TIMEOUT_S = 5.0
-GRPC_SCHEMES = frozenset({"grpc", "grpcs"})
 
 
 class Prober:
@@ -72,7 +71,7 @@ class Prober:
         """Probe once; return what was wrong, "" for nothing."""
         deadline = time.monotonic() + self._timeout_s
         try:
-            if endpoint.location.scheme in GRPC_SCHEMES:
+            if endpoint.transport == "grpc":
                 endpoint.client.check_connection(deadline)
                 return ""
             response = endpoint.client.call(self._request(endpoint), deadline)

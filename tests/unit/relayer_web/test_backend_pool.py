@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from localnet.backend.behaviour import Counters
+from localnet.backend.demo_service import DemoServer
+from pocket_protocol.grpc_frames import encode_frame
 from relayer_web.backends.configured import ConfiguredBackends
 from relayer_web.backends.contract import (
     BackendFailed,
@@ -317,10 +320,50 @@ def test_probes_bring_an_endpoint_back(bench: Bench) -> None:
     assert backends.is_ready("svc", "jsonrpc")
 
 
-def test_grpc_endpoints_are_probed_by_a_connection(bench: Bench) -> None:
-    server = bench.backend(ok())
-    url = server.url.replace("http", "grpc")
-    backends = bench.of([url], transport="grpc", settings=f"health_check: {{{PROBE}}}")
+@pytest.fixture
+def demo() -> Iterator[tuple[DemoServer, Counters]]:
+    counters = Counters()
+    server = DemoServer("127.0.0.1:0", counters)
+    server.start()
+    yield server, counters
+    server.stop()
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_grpc_endpoints_are_probed_by_a_connection(
+    bench: Bench, demo: tuple[DemoServer, Counters], scheme: str
+) -> None:
+    server, counters = demo
+    backends = bench.of(
+        [f"{scheme}://{server.address}"], transport="grpc", settings=f"health_check: {{{PROBE}}}"
+    )
     backends.start()
     assert bench.seen.probed_good.wait(5)
-    assert server.requests == []
+    assert counters.to_json()["total"] == 0
+
+
+def test_a_grpc_call_that_reached_nobody_goes_to_another(
+    bench: Bench, demo: tuple[DemoServer, Counters]
+) -> None:
+    settings = "load_balancing: first_healthy, authentication: {bearer_token: t}"
+    backends = bench.of(["127.0.0.1:9", demo[0].address], transport="grpc", settings=settings)
+    request = BackendRequest(
+        "POST",
+        "/demo.DemoService/GetBlockHeight",
+        [("Content-Type", "application/grpc"), ("TE", "trailers")],
+        encode_frame(b""),
+        identity={"Pocket-Supplier": "pokt1s"},
+    )
+    response = backends.call("svc", "grpc", request)
+    assert (response.body, response.retries) == (bytes.fromhex("00000000020801"), 1)
+    received = demo[1].received[-1]["headers"]
+    assert (received["authorization"], received["pocket-supplier"]) == ("Bearer t", "pokt1s")
+    assert "accept-encoding" not in received
+
+
+def test_what_is_no_grpc_call_trips_no_breaker(bench: Bench, demo: tuple[DemoServer, Counters]) -> None:
+    backends = bench.of([demo[0].address], transport="grpc")
+    for _ in range(6):
+        with pytest.raises(ForbiddenRequest):
+            backends.call("svc", "grpc", BackendRequest("POST", "/", [("Content-Type", "text/plain")], b"{}"))
+    assert backends.is_ready("svc", "grpc")
