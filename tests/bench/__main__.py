@@ -10,7 +10,7 @@ import click
 
 from tests.bench import page
 from tests.bench.machine import conditions
-from tests.bench.mining import accumulation_costs, proof_cost
+from tests.bench.mining import accumulation_costs, memory_of_relays, proof_cost
 from tests.bench.primitives import primitive_costs
 from tests.bench.relay_path import Run, bench
 from tests.bench.sampled_front_end import DIRECTORY_VARIABLE, FACTORY
@@ -90,7 +90,8 @@ def measured(
     if "mining" in parts:
         pairs = [accumulation_costs(directory / f"{b}-{n}", b, n) for b, n in ACCUMULATIONS]
         costs = [cost for drained, sealing in pairs for cost in (drained, sealing)]
-        yield page.mining_section(costs, [proof_cost(leaves) for leaves in PROOFS])
+        memory = memory_of_relays(directory / "memory", leaves=10_000)
+        yield page.mining_section(costs, [proof_cost(leaves) for leaves in PROOFS], *memory)
     if "curve" in parts:
         yield page.curve_section(primitive_costs())
 

@@ -20,7 +20,7 @@ from tests.bench.cpu_time import cpu_ns
 from tests.mined_relays import CUPR, KEYS, SUPPLIER, KnownSessions, header_of, publish_relays, relay_bytes
 from tests.stores import private_server
 
-MINED_BYTES = 400  # of payload: about 880 bytes a mined relay, as of a small JSON-RPC call
+MINED_BYTES = 400  # of payload: a mined relay of about the size of a small JSON-RPC call's
 SESSION = 1
 STREAM_CHUNK = 5000
 
@@ -70,12 +70,23 @@ def accumulation_costs(directory: Path, batch: int, leaves: int) -> tuple[Cost, 
         own, server = time.thread_time(), cpu_ns(server_id)
         sealed = seal_session(SUPPLIER, header_of(SESSION).session_id, node)
         sealing = Cost(
-            f"seal, {leaves:,} leaves",
+            f"seal, {leaves:,} leaves (after batches of {batch})",
             (time.thread_time() - own) * 1e6 / leaves,
             (cpu_ns(server_id) - server) / 1e3 / leaves,
         )
         assert sealed.root.count == leaves
     return drained, sealing
+
+
+def memory_of_relays(directory: Path, leaves: int) -> tuple[int, float]:
+    """(bytes of a mined relay, bytes the store holds for each once it is a leaf)."""
+    directory.mkdir(parents=True)
+    with _store(directory / "store") as (store, _):
+        before = int(store.client.info("memory")["used_memory"])
+        publish_relays(store, SESSION, range(leaves), size=MINED_BYTES)
+        accumulate(SUPPLIER, _node(store, directory, batch=1000))
+        held = int(store.client.info("memory")["used_memory"]) - before
+    return len(relay_bytes(header_of(SESSION), 0, size=MINED_BYTES)), held / leaves
 
 
 def proof_cost(leaves: int) -> Cost:

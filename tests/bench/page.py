@@ -84,9 +84,9 @@ def _beside_reference(runs: Sequence[Run]) -> str:
     text = "Beside the recorded figures of the Go implementation (another day, two cores for everything as here):\n"
     other = (
         f"\nRecorded beside them: Redis {reference.STORE_US} µs a relay (budget here {reference.STORE_BUDGET_US}), "
-        f"miner {reference.MINER_US} µs when it drains a backlog (budget here {reference.WORKER_BUDGET_US}, sealing "
-        "apart; the backlog figure of ours is below). With few relays per task the worker's share is the cost of\n"
-        "Celery tasks, at most one every 30 ms per supplier, and falls as load grows.\n"
+        f"miner {reference.MINER_US} µs when it drains a backlog (budget here {reference.WORKER_BUDGET_US},\n"
+        "sealing apart; the backlog figure of ours is below). While relays trickle in, the worker's share is the cost\n"
+        "of tasks and small batches, up to one every 20 to 30 ms per supplier: it falls as load grows.\n"
     )
     return f"{text}\n{table(heading, rows)}{other}"
 
@@ -102,12 +102,18 @@ def idle_section(percent: dict[str, float]) -> str:
     )
 
 
-def mining_section(per_relay: Sequence[Cost], proofs: Sequence[Cost]) -> str:
+def mining_section(
+    per_relay: Sequence[Cost], proofs: Sequence[Cost], relay_bytes: int, stored_bytes: float
+) -> str:
     rows = [[cost.what, f"{cost.own_us:.1f}", f"{cost.store_us:.1f}"] for cost in per_relay]
     text = "## Mining\n\nA backlog of relays, drained and sealed by one process; CPU in µs per relay.\n"
     whole = [[cost.what, f"{cost.own_us / 1000:.0f}"] for cost in proofs]
     after = f"\nWhole proofs, CPU in ms (budget from 100,000 leaves: {reference.PROOF_BUDGET_MS} ms):\n"
-    return f"{text}\n{table(['', 'worker', 'store'], rows)}{after}\n{table(['', 'ms'], whole)}"
+    memory = (
+        f"\nMemory of the store: {stored_bytes:.0f} bytes for each mined relay of {relay_bytes} bytes "
+        f"(budget: its own bytes + {reference.STORED_BEYOND_BYTES}).\n"
+    )
+    return f"{text}\n{table(['', 'worker', 'store'], rows)}{after}\n{table(['', 'ms'], whole)}{memory}"
 
 
 def curve_section(costs: Sequence[tuple[str, float]]) -> str:

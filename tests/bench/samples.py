@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-SHOWN = 90
+SHOWN = 60
 
 
 def stacks(directory: Path) -> Iterator[tuple[list[str], int]]:
