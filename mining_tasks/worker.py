@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import signal
 import threading
 from typing import Any, Final
 
 import structlog
 from celery import signals
+from celery.platforms import EX_FAILURE
+from celery.worker import state
 
 from mining_tasks.celery import app
 from mining_tasks.held_keys import HeldKeys
@@ -99,7 +99,7 @@ def _start_when_possible(queues: WorkerQueues) -> None:
             continue
         except PocketError as error:
             log.error("node cannot start", reason=error.reason, error=str(error))
-            os.kill(os.getpid(), signal.SIGTERM)
+            state.should_stop = EX_FAILURE  # looked at by the worker's loop
             return
         node.start()
         _node = node

