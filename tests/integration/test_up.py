@@ -46,6 +46,11 @@ class Up:
     def run(self) -> Run:
         return read_run(self.directory)
 
+    def await_start(self) -> None:
+        ended = self.process.poll
+        eventually(lambda: self.says("Ctrl-C stops everything") or ended() is not None, START_S)
+        assert ended() is None, self.log.read_text()
+
     def part(self, name: str) -> int:
         """Return the process id of a part's own process, 0 while there is none."""
         for pid, (parent, line) in process_table().items():
@@ -79,8 +84,7 @@ def test_everything_comes_up_comes_back_and_goes(tmp_path: Path) -> None:
     few = ("--workers", "1", "--mining-processes", "1")
     with command("up", "--dir", str(directory), *few, *free_port_flags(), log=log) as process:
         up = Up(process, directory, log)
-        eventually(lambda: up.says("Ctrl-C stops everything") or process.poll() is not None, START_S)
-        assert process.poll() is None, log.read_text()
+        up.await_start()
         assert up.serves()
 
         second = run_command("up", "--dir", str(directory))
@@ -106,7 +110,7 @@ def test_a_killed_supervisor_takes_everything_with_it(tmp_path: Path) -> None:
     log = tmp_path / "up.txt"
     few = ("--workers", "1", "--mining-processes", "1")
     with command("up", "--dir", str(tmp_path / "run"), *few, *free_port_flags(), log=log) as process:
-        eventually(lambda: "Ctrl-C stops everything" in log.read_text(), START_S)
+        Up(process, tmp_path / "run", log).await_start()
         everything = set(descendants(process.pid))
         process.kill()
         process.wait()
