@@ -70,6 +70,9 @@ def check_file(kind: str, file: Path, strict: bool, check_stake: bool, node: str
         return False
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}")
+    unread = _unread_keys(loaded.config)
+    if unread:
+        click.echo(f"warning: {unread}: where this file is used the keys must be there, or nothing starts")
     click.echo(f"config OK: {file} would start")
     if not check_stake:
         return True
@@ -86,6 +89,17 @@ def _load(kind: str, file: Path, strict: bool) -> Loaded[Any]:
     from mining_tasks.config import load_miner_config
 
     return load_miner_config(file, strict=strict)
+
+
+def _unread_keys(config: Any) -> str:
+    """Return why the keys cannot be read on this machine, which need not be the one the file is for."""
+    if not config.keys.has_source:
+        return ""
+    try:
+        Keyring(config.keys, load_curve())
+    except KeysInvalid as error:
+        return str(error)
+    return ""
 
 
 def _check_stake(config: Any, node: str) -> bool:

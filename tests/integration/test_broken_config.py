@@ -231,6 +231,8 @@ def test_a_front_end_without_its_keys_ends(tmp_path: Path, addresses: dict[str, 
         "extensions": {"workers": 1},
     }
     file.write_text(yaml.safe_dump(settings))
+    validated = run(("pocket-relay-miner", "validate", "relayer", str(file)), "relayer", None)
+    assert f"warning: {tmp_path / 'absent.yaml'}: No such file" in validated.stdout
     ended = run(COMMANDS["gunicorn"][1], "relayer", file)
     assert ended.returncode != 0
     assert f"{tmp_path / 'absent.yaml'}: No such file" in ended.stdout + ended.stderr
