@@ -150,12 +150,22 @@ def parse(inbound: Inbound) -> tuple[RelayRequest, HttpRequest | None]:
     return request, inner
 
 
-def transport_of(inbound: Inbound, service: ServedService) -> str:
-    """The transport a relay asks for: a number or a name in `Rpc-Type`, else the service's default."""
+def transport_of(inbound: Inbound, service: ServedService, inner: HttpRequest | None) -> str:
+    """The transport a relay asks for: a number or a name in `Rpc-Type`, else the service's default.
+
+    A relay that came over gRPC may also say it by the content type of its inner request (§1.8).
+    """
     if inbound.transport is not None:
         return inbound.transport
     asked = inbound.headers.get("rpc-type", "").strip()
+    if not asked and inbound.is_grpc and inner is not None and _is_grpc(inner):
+        return "grpc"
     return TRANSPORT_BY_NUMBER.get(asked, asked) or service.default_transport
+
+
+def _is_grpc(inner: HttpRequest) -> bool:
+    types = [values[0] for name, values in inner.headers if name.lower() == "content-type" and values]
+    return bool(types) and types[0].startswith("application/grpc")
 
 
 class Admission:
@@ -191,7 +201,7 @@ class Admission:
             request=request,
             header=header,
             service_id=header.service_id,
-            transport=transport_of(inbound, service),
+            transport=transport_of(inbound, service, inner),
             supplier=request.meta.supplier_operator_address,
             inner=inner,
             size=len(inbound.body),

@@ -21,9 +21,11 @@ class Inbound:
     """One relay as it arrived.
 
     `headers`: outer header names in lower case, the first value of each. `peer`: the client's address
-    without its port, "" when not known. `transport`: set by WebSocket and gRPC, which know what they
-    are; None means the `Rpc-Type` header or the service's default decides. `oversize`: the server
-    stopped reading because the body went over the limit for any service (the body is then not needed).
+    without its port, "" when not known. `transport`: set by WebSocket, which knows what it is; None means
+    the `Rpc-Type` header or the service's default decides. `is_grpc`: it came over gRPC, where without an
+    `Rpc-Type` the inner request's content type may decide. `oversize`: the server stopped reading because
+    the body went over the limit for any service (the body is then not needed). `method` and `path` of an
+    HTTP request decide nothing but whether it is gRPC-Web.
     """
 
     body: bytes
@@ -31,6 +33,9 @@ class Inbound:
     peer: str = ""
     transport: str | None = None
     oversize: bool = False
+    is_grpc: bool = False
+    method: str = "POST"
+    path: str = "/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ A relay that leaves this path anywhere raises a leaf of the error tree. `refusal
 reservation, if one was made, is given back on the way out. So nothing that is not answered is charged, and
 nothing is answered that is not either in the stream, below the difficulty, or too late to be claimed.
 
-`check`, `reserved` and `conclude` are the same three steps for every transport; `serve_relay` is plain HTTP.
+`check`, `reserved` and `conclude` are the same three steps for every transport; `serve_relay` is plain HTTP,
+`grpc_relay.serve_grpc_relay` gRPC.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def serve_relay(inbound: Inbound, runtime: Runtime) -> Answer:
                 relay, http_payload(backend, runtime.max_response_bytes), position, charge, runtime
             )
         answer = relay_answer(response, inbound, backend.retries, runtime.compression)
-        _count_served(relay, backend, answer, (started, asked, answered), runtime)
+        count_served(relay, (backend.status, len(answer.body)), (started, asked, answered), runtime)
         return answer
     except PocketError as error:
         return refuse(error, relay, runtime)
@@ -190,6 +191,12 @@ def _position_now(checked_at: ChainPosition, runtime: Runtime) -> ChainPosition:
 
 def refuse(error: PocketError, relay: Relay | None, runtime: Runtime) -> Answer:
     """Count a relay that ended badly and say why."""
+    count_refused(error, relay, runtime)
+    return refusal_answer(error, relay.service_id if relay else "")
+
+
+def count_refused(error: PocketError, relay: Relay | None, runtime: Runtime) -> None:
+    """Count a relay that ended badly, over any transport; a store that failed closes admission."""
     metrics = runtime.metrics
     service = metrics.service(relay.service_id) if relay else metrics.service("")
     transport = metrics.transport(relay.transport if relay else "")
@@ -210,7 +217,6 @@ def refuse(error: PocketError, relay: Relay | None, runtime: Runtime) -> Answer:
         metrics.count("ha_transport_redis_publish_errors", relay.supplier, service)
     if isinstance(error, StoreUnavailable | PublishFailed):
         runtime.store_gate.close()
-    return refusal_answer(error, relay.service_id if relay else "")
 
 
 def _count_mined(relay: Relay, outcome: Mining, runtime: Runtime) -> None:
@@ -225,20 +231,18 @@ def _count_mined(relay: Relay, outcome: Mining, runtime: Runtime) -> None:
         metrics.count("relays_after_window", service)
 
 
-def _count_served(
-    relay: Relay,
-    backend: BackendResponse,
-    answer: Answer,
-    moments: tuple[float, float, float],
-    runtime: Runtime,
+def count_served(
+    relay: Relay, answer: tuple[int, int], moments: tuple[float, float, float], runtime: Runtime
 ) -> None:
+    """Count an answered relay. `answer`: the backend's status, and bytes sent back; `moments`: begun, asked, answered."""
+    status, size = answer
     metrics, service, transport = runtime.metrics, relay.service_id, relay.transport
     started, asked, answered = moments
     ended = perf_counter()
     metrics.count("relays_received", service, transport)
-    metrics.count("relays_served", service, transport, str(backend.status))
+    metrics.count("relays_served", service, transport, str(status))
     metrics.observe("relay_latency_seconds", ended - started, service, transport)
     metrics.observe("relay_pre_backend_seconds", asked - started, service, transport)
     metrics.observe("relay_post_backend_seconds", ended - answered, service, transport)
     metrics.observe("request_body_size_bytes", relay.size, service, transport)
-    metrics.observe("response_body_size_bytes", len(answer.body), service, transport)
+    metrics.observe("response_body_size_bytes", size, service, transport)

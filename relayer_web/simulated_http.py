@@ -1,4 +1,4 @@
-"""One simulated relay over HTTP: one attempt at a backend, signed and answered, nothing charged or mined (§2.10)."""
+"""One simulated relay: one attempt at a backend, signed and answered, nothing charged or mined (§2.10)."""
 
 from __future__ import annotations
 
@@ -17,31 +17,39 @@ from relayer_web.simulation import ReplaysUnknown
 if TYPE_CHECKING:
     from relayer_web.runtime import Runtime
 
-TRANSPORT = "http"
-
 
 def serve_simulated(relay: Relay, inbound: Inbound, runtime: Runtime) -> Answer | None:
     """Answer a simulated relay; None for a real one. Never raises."""
+    outcome = simulate(relay, inbound, runtime, "http")
+    if isinstance(outcome, PocketError):
+        return refusal_answer(outcome, "")
+    return Answer(200, [("Content-Type", JSON)], outcome.encoded) if outcome else None
+
+
+def simulate(
+    relay: Relay, inbound: Inbound, runtime: Runtime, transport: str
+) -> SignedResponse | PocketError | None:
+    """Return what became of a simulated relay; None for a real one. `transport`: the metric's label. Never raises."""
     gate = runtime.simulation
     key_id = gate.key_id(inbound.headers)
     if not key_id:
         return None
     started = perf_counter()
+    outcome: SignedResponse | PocketError
     try:
         with gate.admitted(relay, key_id):
-            response = _served(relay, inbound, runtime)
+            outcome = _served(relay, inbound, runtime)
         result = "success" if runtime.meter_is_sound(relay.service_id) else "meter_degraded"
-        answer = Answer(200, [("Content-Type", JSON)], response.encoded)
     except PocketError as error:
-        result, answer = simulation_result(error), refusal_answer(error, "")
+        result, outcome = simulation_result(error), error
     except Exception as error:
         runtime.on_defect(error)
-        result, answer = "internal_error", refusal_answer(InternalError(), "")
-    gate.count(TRANSPORT, relay, result)
+        result, outcome = "internal_error", InternalError()
+    gate.count(transport, relay, result)
     took_s = perf_counter() - started
     service = runtime.metrics.service(relay.service_id)
-    runtime.metrics.observe("simulated_relay_duration_seconds", took_s, TRANSPORT, service)
-    return answer
+    runtime.metrics.observe("simulated_relay_duration_seconds", took_s, transport, service)
+    return outcome
 
 
 def simulation_result(error: PocketError) -> str:
