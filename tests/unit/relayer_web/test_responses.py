@@ -39,7 +39,9 @@ def test_several_gzip_members() -> None:
     assert wrapped([], gzip.compress(b"one ") + gzip.compress(b"two")).body == b"one two"
 
 
-@pytest.mark.parametrize("body", [b"\x1f\x8bnot gzip", gzip.compress(b"cut off")[:-4], b"plain, though said"])
+@pytest.mark.parametrize(
+    "body", [b"\x1f\x8bnot gzip", gzip.compress(b"cut off", mtime=0)[:-4], b"plain, though said"]
+)
 def test_what_is_not_gzip_stays_as_it_is(body: bytes) -> None:
     answer = wrapped([("Content-Encoding", "gzip")], body)
     assert answer.body == body
