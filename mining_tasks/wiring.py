@@ -14,11 +14,11 @@ from pathlib import Path
 
 from mining_tasks.accounts import Accounts
 from mining_tasks.accumulate import Accumulation, Limits
-from mining_tasks.chain_facts import ChainFacts
 from mining_tasks.comet_nodes import CometNodes
 from mining_tasks.config import MinerConfig
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.metrics import MinerMetrics
+from mining_tasks.miner_facts import MinerFacts
 from operations.sections import RedisSection, SharedExtensions
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
@@ -102,7 +102,7 @@ class Miner:
     node: CometNodes
     transactions: Transactions
     signing_keys: Callable[[], Mapping[SupplierAddress, PrivateKey]]
-    facts: ChainFacts
+    facts: MinerFacts
     accounts: Accounts
     accumulation: Accumulation
     metrics: MinerMetrics
@@ -119,7 +119,7 @@ def build_miner(config: MinerConfig, token: str, held: HeldKeys, metrics: MinerM
     queries = ChainQueries.of(config.pocket_node, config.extensions.fallback_nodes)
     node = comet_nodes(config)
     feed = BlockFeed(store.client, height_key=keys.height())
-    facts = ChainFacts(queries, feed, metrics.count_cache)
+    facts = MinerFacts(queries, feed, metrics.count_cache)
     return Miner(
         config=config,
         token=token,
@@ -139,7 +139,7 @@ def build_miner(config: MinerConfig, token: str, held: HeldKeys, metrics: MinerM
 
 
 def _accumulation(
-    config: MinerConfig, token: str, store: Store, keys: Keys, report: StoreReport, facts: ChainFacts
+    config: MinerConfig, token: str, store: Store, keys: Keys, report: StoreReport, facts: MinerFacts
 ) -> Accumulation:
     extensions = config.extensions
     return Accumulation(

@@ -16,10 +16,19 @@ SENTINEL_PORT = 26379
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker URL for kombu and the transport options that belong to it. The URL may hold a password."""
+    """A broker URL for kombu and the transport options that belong to it. URLs may hold a password.
+
+    `redis_url` is the same server for a plain Redis client; "" when only kombu can find it (Sentinel).
+    """
 
     url: str = field(repr=False)
     options: dict[str, Any]
+    redis_url: str = field(default="", repr=False)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key of the broker."""
+        return str(self.options["global_keyprefix"])
 
 
 def broker_of(redis: RedisSection, extensions: SharedExtensions) -> Broker:
@@ -29,11 +38,11 @@ def broker_of(redis: RedisSection, extensions: SharedExtensions) -> Broker:
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return Broker(
-            urlunsplit(parts._replace(scheme="redis+socket")).replace("db=", "virtual_host="), options
+            urlunsplit(parts._replace(scheme="redis+socket")).replace("db=", "virtual_host="), options, url
         )
     if parts.scheme.endswith("-sentinel"):
         return _sentinel(url, options)
-    return Broker(url, options)
+    return Broker(url, options, url if parts.scheme in ("redis", "rediss") else "")
 
 
 def _sentinel(url: str, options: dict[str, Any]) -> Broker:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from pocket_chain.facts import ChainFacts
 from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import PocketError, Unavailable
 from pocket_protocol.metering import relay_cost_upokt, session_limit
@@ -17,7 +18,6 @@ from relay_store.meter import Allowance, RelayMeter, Reservation
 from relay_store.service_factor import ServiceFactors
 from relay_store.store_errors import StoreRefused, StoreUnavailable
 from relayer_web.admission import Relay
-from relayer_web.facts import ChainFacts
 
 REMEMBERED: Final = 8192
 

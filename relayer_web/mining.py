@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from pocket_chain.facts import ChainFacts
 from pocket_protocol import relay as relay_protocol
 from pocket_protocol.difficulty import BASE_TARGET, is_applicable
 from pocket_protocol.errors import PocketError
@@ -21,7 +22,6 @@ from pocket_protocol.types import (
 )
 from pocket_protocol.windows import is_minable
 from relayer_web.admission import Relay
-from relayer_web.facts import ChainFacts
 from relayer_web.position import ChainPosition
 from relayer_web.responses import SignedResponse
 

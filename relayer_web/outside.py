@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from operations.sections import broker_url
+from operations.broker import broker_of
+from pocket_chain.facts import ChainReads
 from pocket_chain.keyring import Keyring
 from pocket_chain.node import CometNode
 from pocket_chain.node_errors import NodeUnavailable
@@ -18,7 +19,6 @@ from pocket_protocol.curve import Curve, load_curve
 from pocket_protocol.signer import PrivateKey
 from pocket_protocol.types import BlockPosition
 from relayer_web.config import RelayerConfig
-from relayer_web.facts import ChainReads
 from relayer_web.publisher import TaskSender
 from relayer_web.task_sender import task_sender
 
@@ -53,7 +53,7 @@ def outside_of(config: RelayerConfig) -> Outside:
     return Outside(
         chain=ChainQueries.of(node, extensions.fallback_nodes),
         ask_node=lambda: _first_position(nodes),
-        sender=task_sender(broker_url(config.redis, extensions), extensions.broker_prefix),
+        sender=task_sender(broker_of(config.redis, extensions)),
         signing_keys=lambda: keyring.keys if keyring is not None else {},
         poll_keys=lambda: _poll(keyring),
         curve=curve,

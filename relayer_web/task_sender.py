@@ -12,13 +12,13 @@ import base64
 import json
 import uuid
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from celery import Celery
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from operations.broker import Broker
 from relay_store.accumulation_task import ACCUMULATE_TASK, accumulation_queue
 from relayer_web.publisher import TaskSender
 
@@ -29,14 +29,14 @@ _BODY: Final = "Ym9keQ=="
 _SUPPLIER: Final = "supplier-of-this-message"
 
 
-def celery_app(broker_url: str, prefix: str) -> Celery:
+def celery_app(broker: Broker) -> Celery:
     """A Celery application that only sends."""
-    app = Celery("relayer", broker=broker_url, set_as_current=False)
+    app = Celery("relayer", broker=broker.url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         task_ignore_result=True,
         broker_transport_options={
-            "global_keyprefix": prefix,
+            **broker.options,
             "socket_timeout": TIMEOUT_S,
             "socket_connect_timeout": TIMEOUT_S,
         },
@@ -94,7 +94,7 @@ class TemplateSender:
 
 def _template() -> tuple[str, Any]:
     """The message as text with marks in the places that differ, and the constant third part of its body."""
-    app = celery_app("memory://localhost//", "")
+    app = celery_app(Broker("memory://localhost//", {}))
     _send_task(app, _SUPPLIER, task_id=_ID)
     with app.connection_for_write() as connection:
         message = connection.default_channel._get(accumulation_queue(_SUPPLIER))
@@ -110,18 +110,18 @@ def _template() -> tuple[str, Any]:
     return json.dumps(message), embed
 
 
-def task_sender(broker_url: str, prefix: str) -> TaskSender:
+def task_sender(broker: Broker) -> TaskSender:
     """The cheapest sender that the broker allows."""
-    if urlsplit(broker_url).scheme in ("redis", "rediss", "unix"):
+    if broker.redis_url:
         client = Redis.from_url(
-            broker_url,
+            broker.redis_url,
             protocol=2,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
         try:
-            return TemplateSender(client, prefix)
+            return TemplateSender(client, broker.prefix)
         except UnexpectedMessage:
             client.close()
-    return CelerySender(celery_app(broker_url, prefix))
+    return CelerySender(celery_app(broker))

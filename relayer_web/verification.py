@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pocket_chain.facts import ChainFacts, NoSession, SessionView
 from pocket_chain.node_errors import EntityNotFound
 from pocket_protocol import relay as relay_protocol
 from pocket_protocol.curve import Curve
@@ -18,7 +19,6 @@ from pocket_protocol.ring_members import refuse_placeholder
 from pocket_protocol.session import check_header
 from pocket_protocol.windows import lookup_height
 from relayer_web.admission import Relay
-from relayer_web.facts import ChainFacts, NoSession, SessionView
 from relayer_web.throttle import FailureThrottle
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from pocket_chain.facts import ChainFacts
 from pocket_protocol.errors import PocketError, Unavailable
 from relay_store.block_feed import BlockFeed
 from relay_store.connection import Store, connect
@@ -26,7 +27,6 @@ from relay_store.subscription import Handler, Subscription
 from relayer_web.admission import Admission, Relay, ServedService
 from relayer_web.backends.contract import Backends
 from relayer_web.config import RelayerConfig
-from relayer_web.facts import ChainFacts
 from relayer_web.metering import Metering
 from relayer_web.metrics import RelayerMetrics
 from relayer_web.mining import Miner
@@ -35,6 +35,7 @@ from relayer_web.position import PositionSource
 from relayer_web.publisher import RelayPublisher, TicketFlusher
 from relayer_web.responses import Compression, ResponseSigner
 from relayer_web.runtime import DEFAULT_MAX_RESPONSE_BYTES, Runtime
+from relayer_web.shared_facts import shared_facts
 from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
 from relayer_web.throttle import FailureThrottle
@@ -108,10 +109,9 @@ class _Wiring:
         )
         self.facts = ChainFacts(
             outside.chain,
-            self.store,
-            self.keys,
-            block_time_s=self.position.block_time_s,
-            count=metrics.count_cache,
+            shared_facts(
+                self.store, self.keys, block_time_s=self.position.block_time_s, count=metrics.count_cache
+            ),
         )
         self.registry = SupplierRegistry(
             self.store.client,

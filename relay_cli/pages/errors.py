@@ -45,7 +45,7 @@ ROOTS = (Malformed, Refused, Unavailable, PocketError)
 CAUSE_MODULES = (
     *("pocket_protocol.ring", "pocket_protocol.ring_members", "pocket_protocol.relay"),
     *("pocket_protocol.session", "pocket_protocol.session_header", "pocket_protocol.windows"),
-    *("relayer_web.facts", "pocket_chain.node_errors"),
+    *("pocket_chain.facts", "pocket_chain.node_errors"),
 )
 NO_CAUSES = (
     "cached_account_key",

@@ -6,20 +6,22 @@ from dataclasses import replace
 
 import pytest
 
+from pocket_chain.facts import ChainFacts, NoSession
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_chain.queries import ComputeUnitsHistoryUnknown
 from pocket_protocol.pb.pocket.application_pb2 import Application
 from pocket_protocol.ring_members import PLACEHOLDER_PUBLIC_KEY, NoPublicKey
 from relay_store.connection import Store
 from relay_store.keys import Keys
-from relayer_web.facts import ChainFacts, NoSession
+from relayer_web.shared_facts import shared_facts
 from tests.unit.relayer_web.relay_world import PARAMS, SERVICE, MemoryChain, address, application, public_key
 
 KEYS = Keys()
 
 
 def facts(chain: MemoryChain, store: Store, clock=lambda: 0.0) -> ChainFacts:
-    return ChainFacts(chain, store, KEYS, block_time_s=lambda: 2.0, monotonic=clock)
+    caches = shared_facts(store, KEYS, block_time_s=lambda: 2.0, monotonic=clock)
+    return ChainFacts(chain, caches, monotonic=clock)
 
 
 def test_a_running_session_reads_live_parameters_and_an_ended_one_those_at_its_end(store: Store) -> None:

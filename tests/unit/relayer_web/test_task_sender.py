@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from kombu import Connection
 
+from operations.broker import Broker, broker_of
+from operations.sections import RedisSection, SharedExtensions
 from relay_store.accumulation_task import ACCUMULATE_TASK
 from relay_store.connection import Store
 from relayer_web.task_sender import CelerySender, TemplateSender, celery_app, task_sender
@@ -16,6 +18,10 @@ from relayer_web.task_sender import CelerySender, TemplateSender, celery_app, ta
 SUPPLIER = "pokt19a3t4yunp0dlpfjrp7qwnzwlrzd5fzs2gjaaaj"
 QUEUE = f"supplier.{SUPPLIER}"
 PREFIX = "pm-celery:"
+
+
+def broker_at(url: str) -> Broker:
+    return broker_of(RedisSection(), SharedExtensions(broker_url=url, broker_prefix=PREFIX))
 
 
 def url_of(store: Store) -> str:
@@ -39,8 +45,8 @@ def without_ids(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_templated_message_is_celery_s_own_but_for_its_ids(store: Store) -> None:
-    CelerySender(celery_app(url_of(store), PREFIX)).send(SUPPLIER)
-    sender = task_sender(url_of(store), PREFIX)
+    CelerySender(celery_app(broker_at(url_of(store)))).send(SUPPLIER)
+    sender = task_sender(broker_at(url_of(store)))
     assert isinstance(sender, TemplateSender)
     sender.send(SUPPLIER)
     sender.send(SUPPLIER)
@@ -54,7 +60,7 @@ def test_a_templated_message_is_celery_s_own_but_for_its_ids(store: Store) -> No
 
 
 def test_kombu_reads_it(store: Store) -> None:
-    task_sender(url_of(store), PREFIX).send(SUPPLIER)
+    task_sender(broker_at(url_of(store))).send(SUPPLIER)
     with Connection(url_of(store), transport_options={"global_keyprefix": PREFIX}) as connection:
         queue = connection.SimpleQueue(QUEUE)
         message = queue.get(timeout=5)
@@ -64,11 +70,21 @@ def test_kombu_reads_it(store: Store) -> None:
     assert (args, kwargs) == ([SUPPLIER], {})
 
 
-@pytest.mark.parametrize("url", ["sentinel://127.0.0.1:26379/", "redis-sentinel://127.0.0.1:26379/mymaster"])
-def test_other_brokers_go_through_celery(url: str) -> None:
-    assert isinstance(task_sender(url, PREFIX), CelerySender)
+def test_a_broker_behind_sentinels_is_reached_as_the_workers_reach_it() -> None:
+    sender = task_sender(broker_at("redis-sentinel://:word@127.0.0.1,127.0.0.2:5000/mymaster?db=3"))
+    assert isinstance(sender, CelerySender)
+    conf = sender._app.conf
+    assert (conf.broker_write_url or conf.broker_url) == (
+        "sentinel://:word@127.0.0.1:26379/3;sentinel://:word@127.0.0.2:5000/3"
+    )
+    assert conf.broker_transport_options["master_name"] == "mymaster"
+    assert conf.broker_transport_options["global_keyprefix"] == PREFIX
+
+
+def test_a_broker_behind_a_unix_socket_is_a_plain_redis() -> None:
+    assert isinstance(task_sender(broker_at("unix:///run/redis.sock?db=1")), TemplateSender)
 
 
 def test_a_broker_that_is_away_is_said_so() -> None:
     with pytest.raises(Exception, match=r"refused|Error"):
-        task_sender("redis://127.0.0.1:1/0", PREFIX).send(SUPPLIER)
+        task_sender(broker_at("redis://127.0.0.1:1/0")).send(SUPPLIER)

@@ -1,13 +1,13 @@
-"""What the chain says about a relay's session, each fact at the height its meaning has (decisions C7).
+"""What the chain says about sessions, each fact at the height its meaning has (decisions C7).
 
 | fact | height |
 |---|---|
 | price (shared params), compute units, difficulty | session start |
 | windows, budget | session end; the live parameters while the session runs: never a future height |
-| session | what the request's timing says: session start, or session end in the grace period |
-| application, its gateways, its ring | live |
+| session | the height asked for: its start, or what a request's timing says (its end in the grace period) |
+| application, its gateways, its ring, proof parameters | live |
 
-Three levels of cache each, in the reference's formats where both kinds of processes read them (spec/relayer.md §5).
+How long a fact is kept, and whether others share it, is the affair of who makes the caches (`fact_cache.py`).
 """
 
 from __future__ import annotations
@@ -16,46 +16,49 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol, TypeVar
 
+from pocket_chain.fact_cache import FactCache, MakeFactCache
 from pocket_chain.node_errors import NodeAnswerUnreadable, NodeUnavailable
 from pocket_chain.queries import ComputeUnitsHistoryUnknown
+from pocket_protocol.claim_price import claimed_upokt
 from pocket_protocol.errors import Malformed, Refused
+from pocket_protocol.pb.pocket import proof_pb2
 from pocket_protocol.pb.pocket.application_pb2 import Application
 from pocket_protocol.pb.pocket.session_pb2 import Params as SessionParams
 from pocket_protocol.pb.pocket.session_pb2 import Session, SessionHeader
 from pocket_protocol.pb.pocket.shared_pb2 import Params, Service
+from pocket_protocol.proof_requirement import ProofParams
 from pocket_protocol.recently_used import RecentlyUsed
 from pocket_protocol.ring_members import NoPublicKey, expected_addresses, expected_keys
 from pocket_protocol.session import session_end
 from pocket_protocol.shared_params import SharedParams
-from pocket_protocol.types import Height, PublicKey
+from pocket_protocol.smst import Root
+from pocket_protocol.types import Height, PublicKey, Upokt
 from pocket_protocol.windows import Windows
-from pocket_protocol.wire import decode, encode
-from relay_store.connection import Store
-from relay_store.entity_cache import Count, EntityCache, Lifetimes, SharedLevel, no_count
-from relay_store.go_json import decode_go_json, encode_go_json
-from relay_store.keys import Keys
 
-MINUTE_S: Final = 60.0
-PINNED_S: Final = 1800.0  # values at a height do not change
-HOUR_S: Final = 3600.0
 RING_LIMIT: Final = 4096
 RENEWAL_S: Final = 10.0  # an application is read again ahead of time at most this often
+# What the session module says when it has decided; anything else it says is about the node.
+_NO_SESSION: Final = (
+    "application for session not found",
+    "application in session not staked for requested service",
+    "could not find suppliers for service",
+)
+
+M = TypeVar("M")
+T = TypeVar("T")
 
 
 class NoSession(Refused):
-    """The chain has no session for this application, service and height."""
+    """The node gives no session for this application, service and height.
+
+    `is_final`: the chain has decided so, having reached that height; otherwise it may be about the node.
+    """
 
     reason = "no_session"
     summary = "no session for this application and service"
-
-
-class UnreadableKey(Malformed):
-    """A cached account key that is not 33 bytes."""
-
-    reason = "cached_account_key"
-    summary = "not a cached account key"
+    is_final: bool = False
 
 
 class NotItsOwn(Malformed):
@@ -66,7 +69,7 @@ class NotItsOwn(Malformed):
 
 
 class ChainReads(Protocol):
-    """The queries used here (`pocket_chain.queries.ChainQueries`)."""
+    """The queries used here (`queries.ChainQueries`)."""
 
     def shared_params(self) -> Params: ...
 
@@ -85,6 +88,8 @@ class ChainReads(Protocol):
     def difficulty_at(self, service_id: str, height: int) -> bytes: ...
 
     def public_key(self, address: str) -> PublicKey | None: ...
+
+    def proof_params(self) -> proof_pb2.Params: ...
 
 
 SessionKey = tuple[str, str, int]  # application, service, height
@@ -114,69 +119,47 @@ class SessionView:
 
 
 class ChainFacts:
-    """Facts for one worker process. `block_time_s()` turns blocks into life times."""
+    """Facts for one process, kept in the caches that `make_cache` makes."""
 
     def __init__(
-        self,
-        chain: ChainReads,
-        store: Store,
-        keys: Keys,
-        *,
-        block_time_s: Callable[[], float],
-        monotonic: Callable[[], float] = time.monotonic,
-        count: Count = no_count,
+        self, chain: ChainReads, make_cache: MakeFactCache, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._chain = chain
-        self._block_time_s = block_time_s
         self._monotonic = monotonic
         self._rings: RecentlyUsed[tuple[str, int], tuple[Application, frozenset[bytes]]] = RecentlyUsed(
             RING_LIMIT
         )
         self._renewals: RecentlyUsed[str, float] = RecentlyUsed(RING_LIMIT)
         self._renewal_lock = threading.Lock()
-
-        def cache(name: str, load: Any, lifetimes: Lifetimes, shared: Any = None) -> EntityCache[Any, Any]:
-            return EntityCache(
-                name, load, lifetimes, client=store.client, shared=shared, monotonic=monotonic, count=count
-            )
-
-        live = Lifetimes(fresh_s=MINUTE_S, stale_s=10 * MINUTE_S)
-        pinned = Lifetimes(fresh_s=PINNED_S, stale_s=PINNED_S)
-        self.shared_params: EntityCache[None, SharedParams] = cache(
-            "shared_params",
-            lambda _: _readable(chain.shared_params()),
-            live,
-            _live_params(keys),
+        # live
+        self.shared_params: FactCache[None, SharedParams] = make_cache(
+            "shared_params", lambda _: _readable(SharedParams.from_proto, chain.shared_params()), pinned=False
         )
-        self.shared_params_at: EntityCache[int, SharedParams] = cache(
+        self.session_params: FactCache[None, SessionParams] = make_cache(
+            "session_params", lambda _: chain.session_params(), pinned=False
+        )
+        self._proof_params: FactCache[None, ProofParams] = make_cache(
+            "proof_params", lambda _: _readable(ProofParams.from_proto, chain.proof_params()), pinned=False
+        )
+        self.applications: FactCache[str, Application] = make_cache(
+            "application", chain.application, pinned=False
+        )
+        self.services: FactCache[str, Service] = make_cache("service", chain.service, pinned=False)
+        self.accounts: FactCache[str, PublicKey] = make_cache("account", self._load_account, pinned=False)
+        # at a height
+        self.shared_params_at: FactCache[int, SharedParams] = make_cache(
             "shared_params_at",
-            lambda height: _readable(chain.shared_params_at(height)),
-            pinned,
-            _params_at(keys),
+            lambda height: _readable(SharedParams.from_proto, chain.shared_params_at(height)),
+            pinned=True,
         )
-        self.session_params: EntityCache[None, SessionParams] = cache(
-            "session_params", lambda _: chain.session_params(), live
+        self.sessions: FactCache[SessionKey, SessionView] = make_cache(
+            "session", self._load_session, pinned=True
         )
-        self.applications: EntityCache[str, Application] = cache(
-            "application",
-            chain.application,
-            live,
-            _proto(Application, "address", keys.application, keys, "application"),
+        self.compute_units_at: FactCache[tuple[str, int], int] = make_cache(
+            "compute_units", lambda key: chain.compute_units_per_relay_at(*key), pinned=True
         )
-        self.services: EntityCache[str, Service] = cache(
-            "service", chain.service, live, _proto(Service, "id", keys.service, keys, "service")
-        )
-        self.accounts: EntityCache[str, PublicKey] = cache(
-            "account", self._load_account, Lifetimes(fresh_s=PINNED_S, stale_s=HOUR_S), _account(keys)
-        )
-        self.sessions: EntityCache[SessionKey, SessionView] = cache(
-            "session", self._load_session, pinned, _session(keys, self._session_ttl_s)
-        )
-        self.compute_units_at: EntityCache[tuple[str, int], int] = cache(
-            "compute_units", lambda key: chain.compute_units_per_relay_at(*key), pinned
-        )
-        self.difficulty_at: EntityCache[tuple[str, int], bytes] = cache(
-            "difficulty", lambda key: chain.difficulty_at(*key), pinned
+        self.difficulty_at: FactCache[tuple[str, int], bytes] = make_cache(
+            "difficulty", lambda key: chain.difficulty_at(*key), pinned=True
         )
 
     def params_for_session(self, session_end_height: int, current_height: int) -> SharedParams:
@@ -190,6 +173,15 @@ class ChainFacts:
 
     def price_params(self, session_start_height: int) -> SharedParams:
         return self.shared_params_at.get(session_start_height)
+
+    def proof_params(self) -> ProofParams:
+        """The live proof parameters. Raises `Unavailable`."""
+        return self._proof_params.get(None)
+
+    def claimed_upokt(self, root: Root, service_id: str, session_start_height: int) -> Upokt:
+        """What a claim of `root` is worth. Raises `Unavailable`, `UnusableTarget`, `NoPrice`."""
+        target = self.difficulty_target(service_id, session_start_height)
+        return claimed_upokt(root, target, self.price_params(session_start_height))
 
     def compute_units(self, service_id: str, session_start_height: int) -> int:
         """Compute units per relay at the session's start; the live value from a node that keeps no history."""
@@ -245,86 +237,19 @@ class ChainFacts:
         except NodeUnavailable as error:
             if type(error) is NodeUnavailable and error.code in ("INTERNAL", "INVALID_ARGUMENT"):
                 application, service_id, height = key
-                raise NoSession(application=application, service_id=service_id, height=height) from error
+                absent = NoSession(application=application, service_id=service_id, height=height)
+                absent.is_final = error.height >= height and any(text in error.text for text in _NO_SESSION)
+                raise absent from error
             raise
         try:
             return SessionView.of(message).checked(key)
         except NotItsOwn as error:
             raise NodeAnswerUnreadable(text=str(error)) from error
 
-    def _session_ttl_s(self, key: SessionKey, view: SessionView) -> float:
-        """Until its grace period is over, and a bit: (end + grace + 2 - asked height) blocks."""
-        blocks = view.header.session_end_block_height + 2 - key[2] + 1
-        return max(blocks, 1) * self._block_time_s() + 10.0
 
-
-def _readable(message: Params) -> SharedParams:
+def _readable(read: Callable[[M], T], message: M) -> T:
     """The node's parameters; unusable ones are the node's fault, not the relay's."""
     try:
-        return SharedParams.from_proto(message)
+        return read(message)
     except Malformed as error:
         raise NodeAnswerUnreadable(text=str(error)) from error
-
-
-def _live_params(keys: Keys) -> SharedLevel[None, SharedParams]:
-    return SharedLevel(
-        key=lambda _: keys.shared_params(),
-        encode=lambda params: encode(params.to_proto()),
-        decode=lambda _, data: SharedParams.from_proto(decode(Params, data)),
-        ttl_s=lambda _, params: MINUTE_S,
-        lock_key=lambda _: keys.cache_lock("shared_params"),
-    )
-
-
-def _params_at(keys: Keys) -> SharedLevel[int, SharedParams]:
-    return SharedLevel(
-        key=keys.shared_params_at,
-        encode=lambda params: encode_go_json(params.to_proto(), zeros=True),
-        decode=lambda _, data: SharedParams.from_proto(decode_go_json(Params, data)),
-        ttl_s=lambda height, params: MINUTE_S,
-        lock_key=lambda height: keys.cache_lock("params:shared", str(height)),
-    )
-
-
-def _proto(
-    message_type: Any, name_field: str, key: Callable[[str], str], keys: Keys, kind: str
-) -> SharedLevel[str, Any]:
-    def own(name: str, data: bytes) -> Any:
-        message = decode(message_type, data)
-        if getattr(message, name_field) != name:
-            raise NotItsOwn(kind=kind, name=name)
-        return message
-
-    return SharedLevel(
-        key=key,
-        encode=encode,
-        decode=own,
-        ttl_s=lambda _, message: 5 * MINUTE_S,
-        lock_key=lambda name: keys.cache_lock(kind, name),
-    )
-
-
-def _account(keys: Keys) -> SharedLevel[str, PublicKey]:
-    def checked(_: str, data: bytes) -> PublicKey:
-        if len(data) != 33:
-            raise UnreadableKey(length=len(data))
-        return PublicKey(data)
-
-    return SharedLevel(
-        key=keys.account,
-        encode=bytes,
-        decode=checked,
-        ttl_s=lambda _, key: 24 * HOUR_S,
-        lock_key=lambda address: keys.cache_lock("account", address),
-    )
-
-
-def _session(
-    keys: Keys, ttl_s: Callable[[SessionKey, SessionView], float]
-) -> SharedLevel[SessionKey, SessionView]:
-    return SharedLevel(
-        key=lambda key: keys.cached_session(*key),
-        encode=lambda view: encode_go_json(view.message),
-        decode=lambda key, data: SessionView.of(decode_go_json(Session, data)).checked(key),
-        ttl_s=ttl_s,
-    )
