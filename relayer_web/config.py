@@ -65,7 +65,6 @@ class ServiceConfig:
         if self.default_backend not in self.backends:
             text = f"no backend for the default type {self.default_backend}: relays without Rpc-Type get 503"
             yield Remark(("default_backend",), text, warning=True)
-        yield from _optimistic_remark(self.validation_mode, "validation_mode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +156,13 @@ class RelayerExtensions(SharedExtensions):
     refuse_placeholder_rings: bool = setting(False, doc="refuse relays of applications without gateways")
     curve_tables: bool = setting(False, doc="precomputed tables for busy keys: twice as fast, more memory")
     curve_table_memory_mb: int = setting(128, minimum=1, doc="memory of all tables of one process")
+    optimistic_queue_relays: int = setting(
+        2000, minimum=0, doc="answered and not yet verified, of one process; 0: all are verified first"
+    )
+    optimistic_queue_mb: int = setting(64, minimum=1, doc="requests of those relays together")
+    optimistic_distrust_seconds: int = setting(
+        60, minimum=0, doc="applications and peers with a bad relay are verified first for this long"
+    )
     max_header_count: int = setting(100, minimum=10, maximum=10000, doc="of a request and of an inner one")
     max_header_bytes: int = setting(65536, minimum=1024, maximum=1 << 20, doc="all header fields together")
     max_url_bytes: int = setting(8192, minimum=256, maximum=1 << 20, doc="request target")
@@ -265,7 +271,6 @@ class RelayerConfig:
             yield Remark(("services",), "at least one service must be configured")
         for service_id, service in self.services.items():
             yield from self._service_remarks(service_id, service)
-        yield from _optimistic_remark(self.default_validation_mode, "default_validation_mode")
         if not self.keys.has_source and not self.keys.keyring.backend:
             text = "no key source (keys_file, keys_dir or mnemonic): every relay is refused"
             yield Remark(("keys",), text, warning=True)
@@ -280,11 +285,6 @@ class RelayerConfig:
         if service.pool_profile and service.pool_profile not in self.pool_profiles:
             text = f"service {service_id} references undefined pool profile {service.pool_profile}"
             yield Remark(("services", service_id, "pool_profile"), text)
-
-
-def _optimistic_remark(mode: str | None, key: str) -> Iterator[Remark]:
-    if mode == "optimistic":
-        yield Remark((key,), "optimistic runs as eager: every relay is verified before it is served", True)
 
 
 def load_relayer_config(path: str | Path, *, strict: bool = False) -> Loaded[RelayerConfig]:

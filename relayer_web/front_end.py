@@ -86,6 +86,7 @@ class RelayingFrontEnd:
 
     def drain(self) -> None:
         self._draining = True
+        self._runtime.drain()
 
     def stop(self) -> None:
         self._backends.stop()

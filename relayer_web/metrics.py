@@ -46,6 +46,11 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "relays executed by a backend and not acknowledged by the store",
         ("service_id", "reason"),
     ),
+    "relays_dropped": (
+        "relays answered before they were verified, and then neither charged nor mined",
+        ("service_id", "application", "reason"),
+    ),
+    "optimistic_fallbacks": ("relays of optimistic services verified first", ("service_id", "reason")),
     "ticket_errors": ("accumulation tasks that could not be announced", ()),
     "streaming_relays_served": ("streams answered to their end", ("service_id",)),
     "streaming_batches_signed": ("batches of streams", ()),
@@ -72,6 +77,7 @@ _HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = 
 _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "current_block_height": ("last block", (), "livemostrecent"),
     "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
+    "optimistic_queue_relays": ("relays answered and not yet verified", (), "livesum"),
     "http_pool_in_flight": ("requests out at backends", ("service_id",), "livesum"),
     "http_pool_max_conns": ("connections allowed per host", ("service_id",), "livemax"),
     "backend_health_status": ("1 healthy, 0 not", ("service_id", "endpoint"), "livemin"),

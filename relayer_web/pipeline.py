@@ -8,8 +8,8 @@ A relay that leaves this path anywhere raises a leaf of the error tree. `refusal
 reservation, if one was made, is given back on the way out. So nothing that is not answered is charged, and
 nothing is answered that is not either in the stream, below the difficulty, or too late to be claimed.
 
-`check`, `reserved` and `conclude` are the same three steps for every transport; `serve_relay` is plain HTTP,
-`grpc_relay.serve_grpc_relay` gRPC.
+`check`, `reserved` and `conclude` are the same three steps for every transport; `serve_relay` is plain HTTP, and
+alone knows optimistic mode (`served_first`); `grpc_relay.serve_grpc_relay` is gRPC.
 """
 
 from __future__ import annotations
@@ -50,7 +50,11 @@ def serve_relay(inbound: Inbound, runtime: Runtime) -> Answer:
         simulated = serve_simulated(relay, inbound, runtime)
         if simulated is not None:
             return simulated
-        position = check(relay, runtime)
+        position = admit(relay, runtime)
+        served = runtime.served_first.serve(relay, inbound, position, runtime)
+        if served is not None:
+            return served
+        verify(relay, position, runtime)
         with ExitStack() as held:
             charge = held.enter_context(reserved(relay, position, runtime))
             asked = perf_counter()
@@ -114,16 +118,27 @@ def streamed_answer(
 
 def check(relay: Relay, runtime: Runtime) -> ChainPosition:
     """Everything that must hold before anything is charged or served; returns the position it was judged at."""
+    position = admit(relay, runtime)
+    verify(relay, position, runtime)
+    return position
+
+
+def admit(relay: Relay, runtime: Runtime) -> ChainPosition:
+    """The part of `check` that costs nothing."""
     runtime.store_gate.check()
     position = runtime.position.current()
     runtime.admission.admit(relay, position.height)
     if not runtime.backends.is_ready(relay.service_id, relay.transport):
         has_pool = runtime.backends.has_pool(relay.service_id, relay.transport)
         raise NoBackend(configured=has_pool)
+    return position
+
+
+def verify(relay: Relay, position: ChainPosition, runtime: Runtime) -> None:
+    """The part of `check` that needs the curve and the chain."""
     started = perf_counter()
     runtime.verifier.verify(relay, position.height)
     runtime.metrics.observe("validation_latency_seconds", perf_counter() - started, relay.service_id, EAGER)
-    return position
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,6 +20,9 @@ from relayer_web.responses import Compression, ResponseSigner
 from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
 from relayer_web.verification import Verifier
+
+if TYPE_CHECKING:
+    from relayer_web.served_first import ServedFirst
 
 DEFAULT_MAX_RESPONSE_BYTES = 200 * 1024 * 1024
 
@@ -41,9 +45,11 @@ class Runtime:
     metrics: RelayerMetrics
     feed: BlockFeed
     simulation: SimulationGate
+    served_first: ServedFirst
     meter_is_sound: Callable[[str], bool] = lambda service_id: True  # what a simulated relay would find
     compression: Compression = field(default_factory=Compression)
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
     on_defect: Callable[[Exception], None] = lambda error: log.error("relay failed", exc_info=error)
     start: Callable[[], None] = lambda: None
+    drain: Callable[[], None] = lambda: None  # the process will end; called from a signal handler
     stop: Callable[[], None] = lambda: None

@@ -35,6 +35,8 @@ from relayer_web.position import PositionSource
 from relayer_web.publisher import RelayPublisher, TicketFlusher
 from relayer_web.responses import Compression, ResponseSigner
 from relayer_web.runtime import DEFAULT_MAX_RESPONSE_BYTES, Runtime
+from relayer_web.served_first import Distrust, Owed, ServedFirst, drop_owed, settle_owed
+from relayer_web.settlement_queue import QueueLimits, SettlementQueue
 from relayer_web.shared_facts import shared_facts
 from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
@@ -147,6 +149,12 @@ class _Wiring:
                 "message not understood", channel=channel, error=str(error)
             ),
         )
+        self.distrust = Distrust(extensions.optimistic_distrust_seconds)
+        self.settlements: SettlementQueue[Owed] = SettlementQueue(
+            QueueLimits(extensions.optimistic_queue_relays, extensions.optimistic_queue_mb << 20),
+            settle_owed,
+            lambda owed, error: drop_owed(owed, error, self.distrust),
+        )
         self._undeclared: set[tuple[str, str, str]] = set()
         self._stopping = threading.Event()
 
@@ -206,10 +214,17 @@ class _Wiring:
                 curve,
                 on_result=lambda *labels: metrics.count("simulated_relays", *labels),
             ),
+            served_first=ServedFirst(
+                lambda service_id: config.validation_mode(service_id) == "optimistic",
+                self._holds_key,
+                self.settlements,
+                self.distrust,
+            ),
             meter_is_sound=lambda service_id: self._meter_is_sound(metering, service_id),
             compression=Compression(compression.enabled, compression.min_size_bytes),
             max_response_bytes=config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
             start=self.start,
+            drain=self.settlements.close,
             stop=self.stop,
         )
 
@@ -219,6 +234,7 @@ class _Wiring:
         self.subscription.start(wait_s=1.0)
         self.gate.start()
         self.flusher.start()
+        self.settlements.start()
         for name, work, every_s in (
             ("key-poll", self.outside.poll_keys, KEY_POLL_S),
             ("metrics-flush", self._flush_metrics, METRICS_FLUSH_S),
@@ -228,6 +244,7 @@ class _Wiring:
     def stop(self) -> None:
         """End the threads and close the connections."""
         self._stopping.set()
+        self.settlements.stop()
         self.flusher.stop()
         self.gate.stop()
         self.subscription.stop()
@@ -313,6 +330,7 @@ class _Wiring:
         seen = self.feed.last()
         if seen is not None:
             self.metrics.set("current_block_height", seen.position.height)
+        self.metrics.set("optimistic_queue_relays", len(self.settlements))
         self.metrics.flush()
 
     def _repeat(self, work: Callable[[], None], every_s: float) -> None:

@@ -260,7 +260,7 @@ def test_mined_as_recorded(network: Deployment, backend: ScriptedBackend, number
 
 # name -> (status, text) where we are stricter or more exact than the recorded relayer, and why
 DIFFERENT = {
-    # decisions D3: optimistic runs as eager
+    # recorded in optimistic mode; every service of the recorded configuration is eager
     "http-optimistic-payload-changed-after-signing": (
         403,
         "relay validation failed: ring signature verification failed: invalid relay request signature or bytes: "
