@@ -54,10 +54,10 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIE
         time.sleep(0.02)
 
 
-def free_ports() -> Ports:
-    """Return a free port for every role."""
+def free_ports(*more: str) -> Ports:
+    """Return a free port for every role of `up`, and for those named."""
     chosen: dict[str, int] = {}
-    for role in ROLES:
+    for role in (*ROLES, *more):
         chosen[role] = next(port for port in _candidates() if port not in chosen.values() and _is_free(port))
     return Ports(chosen)
 

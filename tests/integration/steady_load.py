@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pocket_chain.queries import ChainQueries
 from pocket_protocol import relay as relay_protocol
@@ -17,7 +17,7 @@ from pocket_protocol.errors import PocketError
 from relay_cli.demo.traffic import REQUESTS
 from relay_cli.relay.client import RelayClient
 from relay_cli.relay.client_keys import ClientKeys
-from relay_cli.relay.outcome import RelayRefused, RelayUndelivered
+from relay_cli.relay.outcome import AnswerInvalid, RelayRefused, RelayUndelivered
 from relay_cli.relay.relay_session import SessionSource, choose_application
 from relay_cli.up.ports import HOST
 
@@ -29,9 +29,15 @@ class CountedRelays:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.answered: defaultdict[SessionKey, set[bytes]] = defaultdict(set)  # paths of their leaves
+        # paths of their leaves, and when (monotonic) the answer came
+        self.answered: defaultdict[SessionKey, dict[bytes, float]] = defaultdict(dict)
         self.unknown: Counter[SessionKey] = Counter()
         self.refused: Counter[str] = Counter()
+        self.invalid: list[str] = []  # a 200 that is no signed answer to what was asked
+
+
+class NobodyListens(RelayUndelivered):
+    """The relay was not sent."""
 
 
 class OneTry:
@@ -47,6 +53,9 @@ class OneTry:
             self._connection.request("POST", path, body, dict(headers))
             response = self._connection.getresponse()
             self.answer = response.read()
+        except ConnectionRefusedError as error:
+            self._connection.close()
+            raise NobodyListens(repr(error)) from None
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise RelayUndelivered(repr(error)) from None
@@ -54,21 +63,21 @@ class OneTry:
 
 
 class SteadyLoad:
-    """`threads` senders for each service, `per_second` relays a second together; a context manager."""
+    """`threads` senders for each service and relayers by turns, `per_second` relays a second; a context manager."""
 
     def __init__(
         self,
         queries: ChainQueries,
         keys: ClientKeys,
         curve: Curve,
-        relayer_port: int,
+        relayer_ports: Sequence[int],
         height: Callable[[], int],
         *,
         threads: int = 2,
         per_second: float = 60.0,
     ) -> None:
         self.counted = CountedRelays()
-        self._relayer_port, self._height = relayer_port, height
+        self._height = height
         self._stopping = threading.Event()
         self._pause_s = threads * len(REQUESTS) / per_second
         addresses = keys.application_addresses(curve)
@@ -78,8 +87,12 @@ class SteadyLoad:
             source = SessionSource(queries, addresses[position], service)
             client = RelayClient(source, keys.signing_key(position), curve)
             self._threads += [
-                threading.Thread(target=self._send_all, args=(client, service), daemon=True)
-                for _ in range(threads)
+                threading.Thread(
+                    target=self._send_all,
+                    args=(client, service, relayer_ports[number % len(relayer_ports)]),
+                    daemon=True,
+                )
+                for number in range(threads)
             ]
 
     def __enter__(self) -> SteadyLoad:
@@ -92,8 +105,8 @@ class SteadyLoad:
         for thread in self._threads:
             thread.join()
 
-    def _send_all(self, client: RelayClient, service: str) -> None:
-        connection = OneTry(self._relayer_port)
+    def _send_all(self, client: RelayClient, service: str, relayer_port: int) -> None:
+        connection = OneTry(relayer_port)
         due = time.monotonic()
         while not self._stopping.wait(max(0.0, due - time.monotonic())):
             due = max(due + self._pause_s, time.monotonic())
@@ -110,16 +123,19 @@ class SteadyLoad:
         counted = self.counted
         try:
             client.send(connection, relay, REQUESTS[service].transport)  # type: ignore[arg-type]
+        except (NobodyListens, RelayRefused) as error:
+            with counted.lock:
+                counted.refused[str(error)] += 1
+        except AnswerInvalid as error:
+            with counted.lock:
+                counted.invalid.append(f"{key}: {error}")
         except RelayUndelivered:
             with counted.lock:
                 counted.unknown[key] += 1
-        except RelayRefused as error:
-            with counted.lock:
-                counted.refused[str(error)] += 1
         else:
             path = leaf_path(relay.encoded, connection.answer)
             with counted.lock:
-                counted.answered[key].add(path)
+                counted.answered[key][path] = time.monotonic()
 
 
 def leaf_path(request: bytes, answer: bytes) -> bytes:
