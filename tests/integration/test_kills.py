@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,18 +19,16 @@ import pytest
 from localnet.default_genesis import Options, default_chain, write_default_chain
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
-from pocket_protocol import smst
 from pocket_protocol.session import session_end
 from pocket_protocol.shared_params import SharedParams
 from pocket_protocol.windows import Windows
-from relay_cli.demo.chain_watch import ChainWatch, ClaimOnChain
+from relay_cli.demo.chain_watch import ChainWatch
 from relay_cli.relay.client_keys import read_client_keys
 from relay_cli.up.layout import SERVICES, Layout
-from relay_store.leaves import Leaves
-from relay_store.sessions import Sessions
 from tests.integration.sender import curve
+from tests.integration.session_books import Witness, problems_of
 from tests.integration.stage import Deployment, deployment, wait_until
-from tests.integration.steady_load import CountedRelays, SessionKey, SteadyLoad
+from tests.integration.steady_load import SteadyLoad
 
 BLOCK_S = 0.5
 SESSION_BLOCKS = 10
@@ -89,38 +87,6 @@ KILLS = (
 RESTARTED = {"miner": 3, "store": 2, "beat": 1, "relayer": 1}
 
 
-@dataclass
-class Witness:
-    """What was seen of each session: its leaves once it was claimed, and its end on the chain."""
-
-    running: Deployment
-    leaves: dict[SessionKey, set[bytes]] = field(default_factory=dict)
-
-    def read_leaves(self, claims: list[ClaimOnChain]) -> None:
-        """The paths of the sealed leaves of claimed sessions, before they are cleared away."""
-        for claim in claims:
-            if claim.created_height and claim.key not in self.leaves:
-                self.leaves[claim.key] = self._paths(claim.key)
-
-    def _paths(self, key: SessionKey) -> set[bytes]:
-        supplier, service, end = key
-        keys, store = self.running.keys, self.running.store
-        sessions = Sessions(store, keys, supplier)
-        listed = [session for session, its_end in sessions.listed() if its_end == end]
-        (session,) = [
-            r.snapshot.session_id
-            for r in sessions.read_many(listed)
-            if r and r.snapshot.service_id == service
-        ]
-        leaves = Leaves(store, keys, supplier, session)
-        seal, _ = leaves.read_sealed()
-        assert seal is not None, key
-        index = leaves.read_index(seal.length)
-        paths = [index[at : at + 32] for at in range(0, len(index), smst.RECORD_SIZE)]
-        assert len(set(paths)) == len(paths) == seal.count, key
-        return set(paths)
-
-
 def long_windows(layout: Layout) -> None:
     options = Options(
         num_suppliers=len(SUPPLIERS),
@@ -143,13 +109,13 @@ def test_the_books_close_whatever_is_killed(tmp_path: Path) -> None:
     ) as running:
         queries = ChainQueries(running.layout.ports.address("grpc"), insecure=True)
         params = SharedParams.from_proto(queries.shared_params())
-        witness = Witness(running)
+        witness = Witness(running.store, running.keys)
         with ChainWatch(CometNode(running.layout.ports.url("rpc"))) as watch:
             load = SteadyLoad(
                 queries,
                 read_client_keys(running.layout.client_keys),
                 curve(),
-                running.layout.ports.numbers["relayer"],
+                [running.layout.ports.numbers["relayer"]],
                 lambda: watch.height,
             )
             ends = [
@@ -169,10 +135,12 @@ def test_the_books_close_whatever_is_killed(tmp_path: Path) -> None:
 
             wait_until(settled, "the last settlement", 90)
             claims = watch.claims(ends)
+        on_chain = {claim.key: claim for claim in claims}
+        killed = {end: kill.name for end, kill in zip(ends, KILLS, strict=True)}
         problems = [
-            text
-            for end, kill in zip(ends, KILLS, strict=True)
-            for text in problems_of(end, kill.name, load.counted, claims, witness)
+            f"{killed[key[2]]} killed, {key}: {text}"
+            for key in sorted(expected)
+            for text in problems_of(key, load.counted, on_chain.get(key), witness.leaves.get(key, set()))
         ]
         assert not problems, "\n".join([*problems, *running.told, str(load.counted.refused)])
         assert len(expected) == len(KILLS) * len(SUPPLIERS) * len(SERVICES)
@@ -191,31 +159,3 @@ def kill_in_each_session(running: Deployment, watch: ChainWatch, ends: list[int]
         wait_until(lambda at=end - kill.blocks_before_end: reached(at), f"the session that ends at {end}")
         kill.do(running)
     wait_until(lambda: reached(ends[-1] - 1), "the end of the last session")
-
-
-def problems_of(
-    end: int, name: str, counted: CountedRelays, claims: list[ClaimOnChain], witness: Witness
-) -> list[str]:
-    """What does not fit in the sessions that end at `end`."""
-    found = []
-    on_chain = {claim.key: claim for claim in claims}
-    for key in (key for key in counted.answered if key[2] == end):
-        answered, claim = counted.answered[key], on_chain.get(key)
-        where = f"{name} killed, {key}"
-        if claim is None:
-            found.append(f"{where}: {len(answered)} relays answered and no claim")
-            continue
-        leaves = witness.leaves.get(key, set())
-        lost, more = answered - leaves, len(leaves - answered)
-        if lost:
-            found.append(f"{where}: {len(lost)} of {len(answered)} answered relays are no leaves")
-        if more > counted.unknown[key]:
-            found.append(f"{where}: {more} leaves nobody asked for, {counted.unknown[key]} answers were lost")
-        if claim.num_relays != len(leaves):
-            found.append(f"{where}: {len(leaves)} leaves, the claim counts {claim.num_relays}")
-        if claim.proof_required and not claim.proof_valid:
-            found.append(f"{where}: no valid proof")
-        if claim.settled_upokt != claim.claimed_upokt:
-            found.append(f"{where}: claimed {claim.claimed_upokt}, settled {claim.settled_upokt} uPOKT")
-        found += [f"{where}: {failure}" for failure in claim.failures]
-    return found
