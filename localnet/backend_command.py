@@ -20,8 +20,9 @@ from pocket_protocol.errors import PocketError
 _HELP = """Run the test backend: the service that a relay miner sends relays to.
 
 It answers JSON-RPC on any path with what it was asked, REST under /rest/, server-sent events under
-/stream/sse and lines under /stream/ndjson. Under /test/ it misbehaves on request: status/<code>, empty,
-redirect, slow/<ms>, gzip, gzip-bare, big/<bytes>, echo, close, received, settings.
+/stream/sse and lines under /stream/ndjson, WebSocket messages under /ws. Under /test/ it misbehaves on
+request: status/<code>, empty, redirect, slow/<ms>, gzip, gzip-bare, big/<bytes>, echo, close, received,
+settings.
 With --grpc-listen it also serves demo.DemoService over gRPC.
 
 \b

@@ -3,7 +3,7 @@
     Malformed
     +-- UnreadBody, BodyTooLarge, ServiceBodyTooLarge, NotARelay, MissingSupplier
     Refused
-    +-- UnknownService, SupplierInactive, SupplierWithoutServices, SupplierWithoutService
+    +-- UnknownService, OtherService, SupplierInactive, SupplierWithoutServices, SupplierWithoutService
     Unavailable
     +-- NoSigningKeys
 
@@ -32,6 +32,9 @@ TRANSPORT_BY_NUMBER: Final = {
     "4": "rest",
     "5": "cometbft",
 }
+
+
+FRAMED: Final = "websocket"  # its frames have a bound of their own
 
 
 class UnreadBody(Malformed):
@@ -81,6 +84,14 @@ class UnknownService(Refused):
 
     reason = "unknown_service"
     summary = "unknown service"
+    service_id: str
+
+
+class OtherService(Refused):
+    """A relay for another service than the connection it came on is for."""
+
+    reason = "service_mismatch"
+    summary = "the connection is for another service"
     service_id: str
 
 
@@ -143,6 +154,8 @@ def parse(inbound: Inbound) -> tuple[RelayRequest, HttpRequest | None]:
     try:
         request = relay.decode_request(inbound.body)
         if not request.meta.HasField("session_header") or not request.meta.session_header.service_id:
+            raise NotARelay
+        if not request.payload:
             raise NotARelay
         inner = decode_http_request(request.payload) if inbound.transport is None else None
     except Malformed as error:
@@ -208,12 +221,19 @@ class Admission:
             peer=inbound.peer,
         )
 
+    def check_service(self, service_id: str) -> None:
+        """Check that relays for a service could be signed. Raises `NoSigningKeys`, `UnknownService`."""
+        if not self._has_keys():
+            raise NoSigningKeys
+        if service_id not in self._services:
+            raise UnknownService(service_id=service_id)
+
     def admit(self, relay: Relay, current_height: int) -> None:
         """Check supplier, size and heights. Raises the leaf that says why not."""
         if not relay.supplier:
             raise MissingSupplier
         self._check_supplier(relay)
-        if relay.size > self._services[relay.service_id].max_body_bytes:
+        if relay.transport != FRAMED and relay.size > self._services[relay.service_id].max_body_bytes:
             raise ServiceBodyTooLarge
         header = relay.header
         check_heights_plausible(

@@ -17,12 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from relayer_web.handover import HTTP2_PREFACE, HTTP2_REFUSAL, foreign_protocol_answer, may_be_http2
+from relayer_web.handover import (
+    HTTP2_PREFACE,
+    HTTP2_REFUSAL,
+    foreign_protocol_answer,
+    is_websocket,
+    may_be_http2,
+)
 from relayer_web.http_answer import CONTINUE, chunk, encode_answer, error_answer
 from relayer_web.http_head import UNKNOWN_LENGTH, Head, HeadLimits, RequestError, parse_head
 from relayer_web.inbound import Answer, Chunks, Inbound
 from relayer_web.service_routes import is_service_route
 from relayer_web.sweeper import NEVER, Sweeper, is_closed, shut
+from relayer_web.websocket.handshake import Upgrade
 
 RECEIVE_BYTES: Final = 65536
 FIRST_REQUEST_S: Final = 1.0
@@ -51,6 +58,7 @@ class Shell:
         *,
         limits: ConnectionLimits,
         relay: Callable[[Inbound], Answer],
+        websocket: Callable[[Upgrade], Answer | None],
         on_unanswered: Callable[[Inbound, Answer], None],
         sweeper: Sweeper,
         is_stopping: Callable[[], bool],
@@ -58,6 +66,7 @@ class Shell:
     ) -> None:
         self.limits = limits
         self.relay = relay
+        self.websocket = websocket
         self.on_unanswered = on_unanswered
         self.sweeper = sweeper
         self.is_stopping = is_stopping
@@ -113,6 +122,8 @@ class ClientConnection:
         head = self._read_head()
         if head is None:
             return False
+        if self._takes_relays and is_websocket(head.headers):
+            return self._become_websocket(head)
         refusal = self._refusal(head)
         if refusal is not None:
             self._refuse(refusal)
@@ -121,6 +132,15 @@ class ClientConnection:
         if self._is_direct(head):
             return self._serve_directly(head, keep_alive)
         return self._through_wsgi(self, head, keep_alive)
+
+    def _become_websocket(self, head: Head) -> bool:
+        """Hand the connection over; it does not come back."""
+        raw, received, self.buffer = self.buffer[: head.size], self.buffer[head.size :], b""
+        upgrade = Upgrade(self.sock, raw, received, head.headers, head.path, self.peer)
+        answer = self._shell.websocket(upgrade)
+        if answer is not None:
+            self._refuse(answer)
+        return False
 
     def _refusal(self, head: Head) -> Answer | None:
         """The answer to what need not be read any further."""

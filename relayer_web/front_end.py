@@ -25,6 +25,9 @@ from relayer_web.outside import outside_of
 from relayer_web.pipeline import serve_relay
 from relayer_web.position import HeightUnknown
 from relayer_web.runtime import Runtime
+from relayer_web.websocket.bridge import TRANSPORT
+from relayer_web.websocket.bridges import Bridges
+from relayer_web.websocket.handshake import Upgrade
 from relayer_web.wiring import build_runtime
 
 FRONT_END_VARIABLE = "POCKET_RELAYER_FRONT_END"
@@ -47,6 +50,9 @@ class FrontEnd(Protocol):
 
     def serve(self, inbound: Inbound) -> Answer:
         """Serve one relay. Never raises."""
+
+    def serve_websocket(self, upgrade: Upgrade) -> Answer | None:
+        """Serve an upgrade request to the end of its connection; or return the answer that refuses it."""
 
     def unanswered(self, inbound: Inbound, answer: Answer) -> None:
         """The client was gone before it had the whole answer."""
@@ -78,22 +84,33 @@ class RelayingFrontEnd:
         self._has_keys = has_keys
         self._runtime = runtime
         self._backends = backends
+        self._bridges = Bridges(
+            runtime,
+            lambda service_id: backends.select(service_id, TRANSPORT),
+            lambda service_id: config.timeouts(service_id).dial_timeout_seconds,
+        )
         self._draining = False
 
     def start(self) -> None:
         self._runtime.start()
         self._backends.start()
+        self._bridges.start()
 
     def drain(self) -> None:
         self._draining = True
+        self._bridges.drain()
         self._runtime.drain()
 
     def stop(self) -> None:
+        self._bridges.stop()
         self._backends.stop()
         self._runtime.stop()
 
     def serve(self, inbound: Inbound) -> Answer:
         return serve_relay(inbound, self._runtime)
+
+    def serve_websocket(self, upgrade: Upgrade) -> Answer | None:
+        return self._bridges.serve(upgrade)
 
     def unanswered(self, inbound: Inbound, answer: Answer) -> None:
         """Count a served relay whose answer did not arrive; it stands in the stream all the same (decisions F)."""

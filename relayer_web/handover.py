@@ -5,7 +5,7 @@ Each is recognised before a relay is seen in it, and refused clearly where this 
 | what | recognised by | answer |
 |---|---|---|
 | HTTP/2 (gRPC) | the connection preface | SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED and a text |
-| WebSocket | `Upgrade: websocket` | 501 |
+| WebSocket | `Upgrade: websocket` | handed to a bridge (websocket/) |
 | gRPC-Web | Content-Type `application/grpc-web…` | 501 |
 | gRPC over HTTP/1.1 | any other Content-Type `application/grpc…` | 505 `gRPC requires HTTP/2` |
 """
@@ -37,13 +37,12 @@ def may_be_http2(buffer: bytes) -> bool:
 
 
 def is_websocket(headers: Mapping[str, str]) -> bool:
-    return "websocket" in headers.get("upgrade", "").lower()
+    """Tell whether a request wants to become a WebSocket."""
+    return "upgrade" in headers and "websocket" in headers["upgrade"].lower()
 
 
 def foreign_protocol_answer(headers: Mapping[str, str]) -> Answer | None:
     """Return the refusal of a request that is no plain HTTP relay, None for one that may be."""
-    if "upgrade" in headers and is_websocket(headers):
-        return error_answer(501, "websocket relays are not served here")
     content_type = headers.get("content-type", "").lower()
     if content_type.startswith("application/grpc-web"):
         return error_answer(501, "gRPC-Web relays are not served here")

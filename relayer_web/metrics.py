@@ -55,6 +55,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "streaming_relays_served": ("streams answered to their end", ("service_id",)),
     "streaming_batches_signed": ("batches of streams", ()),
     "streaming_bytes_forwarded": ("bytes of streamed lines", ()),
+    "websocket_connections": ("bridges opened", ("service_id",)),
+    "websocket_handshakes": ("bridges opened, by kind of handshake", ("service_id", "version")),
+    "websocket_messages_forwarded": ("messages, by direction", ("service_id", "direction")),
+    "websocket_relays_emitted": ("messages of backends answered as relays", ("service_id",)),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
     "backend_conn_reused": ("connections taken", ("service_id", "reused")),
     "simulated_relays": ("simulated relays", ("transport", "service", "supplier", "result")),
@@ -79,6 +83,7 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
     "optimistic_queue_relays": ("relays answered and not yet verified", (), "livesum"),
     "http_pool_in_flight": ("requests out at backends", ("service_id",), "livesum"),
+    "websocket_connections_active": ("bridges open", ("service_id",), "livesum"),
     "http_pool_max_conns": ("connections allowed per host", ("service_id",), "livemax"),
     "backend_health_status": ("1 healthy, 0 not", ("service_id", "endpoint"), "livemin"),
 }

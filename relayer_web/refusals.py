@@ -85,6 +85,7 @@ ROWS: Final[dict[type[PocketError], Row]] = {
     admission.UnknownService: Row(
         "unknown_service", 404, NOT_FOUND, lambda error: f"unknown service: {error.service_id}"
     ),
+    admission.OtherService: Row("service_mismatch", 403, PERMISSION_DENIED, admission.OtherService.summary),
     admission.MissingSupplier: Row(
         "missing_supplier_address", 400, INVALID_ARGUMENT, admission.MissingSupplier.summary
     ),

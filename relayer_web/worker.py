@@ -88,6 +88,7 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
         self.shell = Shell(
             limits=limits,
             relay=front_end.serve,
+            websocket=front_end.serve_websocket,
             on_unanswered=front_end.unanswered,
             sweeper=self.sweeper,
             is_stopping=lambda: not self.alive,

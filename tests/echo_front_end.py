@@ -11,8 +11,10 @@ import gevent
 from relayer_web.admission import BodyTooLarge
 from relayer_web.backends.contract import EndpointReport
 from relayer_web.config import RelayerConfig
+from relayer_web.http_answer import error_answer
 from relayer_web.inbound import Answer, Inbound
 from relayer_web.refusals import refusal_answer
+from relayer_web.websocket.handshake import Upgrade
 
 SLOW_S = 1.0
 
@@ -48,6 +50,9 @@ class EchoFrontEnd:
             "pid": os.getpid(),
         }
         return Answer(200, [("Content-Type", "application/json")], json.dumps(document).encode())
+
+    def serve_websocket(self, upgrade: Upgrade) -> Answer | None:
+        return error_answer(501, "websocket relays are not served here")
 
     def unanswered(self, inbound: Inbound, answer: Answer) -> None:
         """Nobody counts here."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from localnet.backend.behaviour import Counters, Settings
+from localnet.backend.websocket import websocket_route
 from localnet.http_server import Request, Response, Takeover
 from pocket_protocol.errors import Malformed
 
@@ -37,6 +38,7 @@ class Backend:
         self.counters = Counters()
         self._prefixed: tuple[tuple[str, Callable[[Request, str], Response | Takeover]], ...] = (
             ("/rest/", self._rest),
+            ("/ws", self._websocket),
             ("/stream/sse", self._sse),
             ("/stream/ndjson", self._ndjson),
             ("/test/status/", self._status),
@@ -109,6 +111,16 @@ class Backend:
                 "body": request.body.decode("utf-8", "replace"),
                 "status": "ok",
             }
+        )
+
+    def _websocket(self, request: Request, rest: str) -> Response | Takeover:
+        if "websocket" not in request.header("Upgrade").lower():
+            return _text(426, "a WebSocket is wanted\n")
+        return websocket_route(
+            request,
+            rest,
+            self.settings.backend_id,
+            lambda method: self.counters.count("websocket", method, 0.0),
         )
 
     def _sse(self, request: Request, rest: str) -> Response:
