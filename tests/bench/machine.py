@@ -25,6 +25,15 @@ def loop_ms() -> float:
     return (time.thread_time() - started) * 1000
 
 
+def busy_s() -> float:
+    """Seconds that all cores together have worked since the machine started, for whatever process."""
+    user, nice, system, idle, waiting, *rest = map(
+        int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+    )
+    del idle, waiting
+    return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
+
+
 def conditions(date: str) -> list[tuple[str, str]]:
     """(what, value) of everything the figures depend on."""
     load = " ".join(f"{value:.2f}" for value in os.getloadavg())

@@ -32,7 +32,8 @@ RELAYS_TEXT = """## Relays over HTTP
 A whole deployment as `pocket-relay-miner up` starts it: embedded store (AOF, fsync each second), gunicorn, Celery
 worker and beat, beside local chain and test backend, all on the same cores. Small JSON-RPC relays, eager validation,
 gateway ring of {ring}, distinct, signed in advance, sent over kept-alive connections to two suppliers in turn; {relays:,}
-relays a run, {repeats} runs each, the one with the median front CPU is shown. CPU is the scheduler's own account per
+relays a run, {repeats} runs each, of which the least disturbed is shown: that with the fewest cores at work for something
+else (last column). CPU is the scheduler's own account per
 process, in µs per relay, until the last relay of the run is a leaf of its tree; what an idle process uses meanwhile is in it.
 """
 
@@ -49,7 +50,7 @@ def conditions_section(rows: Sequence[tuple[str, str]]) -> str:
 
 def relays_section(runs: Sequence[Run], ring: int, repeats: int) -> str:
     heading = ["gunicorn workers, connections", "relays/s", "p50 ms", "p95", "p99"]
-    heading += [name for name, _ in PARTS] + ["loop ms"]
+    heading += [name for name, _ in PARTS] + ["loop ms", "cores elsewhere"]
     rows = [_run_row(run) for run in runs]
     text = RELAYS_TEXT.format(ring=ring, relays=runs[0].relays, repeats=repeats)
     failures = sum(sum(run.figures.failures.values()) for run in runs)
@@ -61,7 +62,7 @@ def _run_row(run: Run) -> list[str]:
     latencies = [f"{run.latency_ms(p):.1f}" for p in (50, 95, 99)]
     cpu = [f"{sum(run.cpu_us[part] for part in parts):.0f}" for _, parts in PARTS]
     name = f"{run.workers}, {run.concurrency}"
-    return [name, f"{run.per_second:.0f}", *latencies, *cpu, f"{run.loop_ms:.2f}"]
+    return [name, f"{run.per_second:.0f}", *latencies, *cpu, f"{run.loop_ms:.2f}", f"{run.foreign_cores:.2f}"]
 
 
 def _beside_reference(runs: Sequence[Run]) -> str:

@@ -6,6 +6,7 @@ session; the sealing of sessions is measured apart (`mining`).
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from relay_cli.relay.load_test import all_suppliers
 from relay_cli.relay.relay_session import SessionSource, choose_application
 from tests.bench.cpu_time import account, idle_percent, spent_ns
 from tests.bench.generator import LoadFigures, http_request, send_all
-from tests.bench.machine import loop_ms
+from tests.bench.machine import busy_s, loop_ms
 from tests.integration.stage import STILL_S, Deployment, deployment, wait_until
 
 SERVICE, TRANSPORT, METHOD = "develop-http", "jsonrpc", "eth_blockNumber"
@@ -45,6 +46,7 @@ class Run:
     figures: LoadFigures
     cpu_us: Counter[str]
     loop_ms: float
+    foreign_cores: float  # how many cores worked for something else meanwhile
 
     @property
     def per_second(self) -> float:
@@ -91,14 +93,18 @@ class Bench:
         """Send `requests` and wait until the miner has settled them; account for all of it."""
         running = self.running
         loop_before, before = loop_ms(), account(running)
+        started, busy, own = time.monotonic(), busy_s(), time.process_time()
         figures = send_all(running.relayer_address, requests, concurrency)
         wait_until(lambda: not any(running.streams().values()), "the streams to be empty", DRAIN_S)
         spent = spent_ns(before, account(running))
+        ours_s = sum(spent.values()) / 1e9 + time.process_time() - own
+        foreign_cores = max(0.0, (busy_s() - busy - ours_s) / (time.monotonic() - started))
         spent["client"] = int(figures.cpu_s * 1e9)
         count = len(requests)
         cpu_us = Counter({part: ns / count / 1000 for part, ns in spent.items()})
         workers = running.layout.front_end_workers
-        return Run(workers, concurrency, count, figures, cpu_us, (loop_before + loop_ms()) / 2)
+        loop = (loop_before + loop_ms()) / 2
+        return Run(workers, concurrency, count, figures, cpu_us, loop, foreign_cores)
 
     def idle(self) -> dict[str, float]:
         return idle_percent(self.running, IDLE_S)
