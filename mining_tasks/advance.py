@@ -25,11 +25,14 @@ from mining_tasks.sealing import Sealing
 from mining_tasks.settlement import find_settlement
 from mining_tasks.submission import Build, Submission
 from mining_tasks.wiring import Miner
+from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import PocketError
+from pocket_protocol.tx import decode_transaction
 from pocket_protocol.types import BlockPosition, SupplierAddress
 from pocket_protocol.windows import Windows
 from relay_store.fence import NotOwner
 from relay_store.intents import Intents
+from relay_store.paid_fees import PaidFees
 from relay_store.session_state import SessionRecord, SessionState
 from relay_store.sessions import Sessions
 
@@ -245,11 +248,10 @@ class _Run:
     # --- outcomes
 
     def _confirm_claim(self, one: Due) -> None:
-        tx_hash = self._tx_hash(one, CLAIM)
-        self._outcomes.claimed(one.record, one.sight.height, tx_hash, one.windows)
+        self._outcomes.claimed(one.record, one.sight.height, self._included(one, CLAIM), one.windows)
 
     def _confirm_proof(self, one: Due) -> None:
-        self._outcomes.proved(one.record, one.sight.height, self._tx_hash(one, PROOF), one.windows)
+        self._outcomes.proved(one.record, one.sight.height, self._included(one, PROOF), one.windows)
 
     def _accept_other_claim(self, one: Due) -> None:
         claim = self._seen.claim(one.id)
@@ -272,9 +274,15 @@ class _Run:
         if last >= first:
             self._outcomes.scanned(one.record, last)
 
-    def _tx_hash(self, one: Due, phase: Phase) -> str:
-        intent = Intents(self._miner.store, self._miner.keys, self._supplier).find(one.id, phase.name)
-        return "" if intent is None else intent.tx_hash
+    def _included(self, one: Due, phase: Phase) -> str:
+        """Note what a transaction cost that the chain has; return its hash, "" when it was not sent from here."""
+        of = (self._miner.store, self._miner.keys, self._supplier)
+        intent = Intents(*of).find(one.id, phase.name)
+        if intent is None:
+            return ""
+        fee = decode_transaction(intent.tx).auth_info.fee.amount
+        PaidFees(*of).note(phase.name, sum(map(upokt_of, fee)), len(intent.members))
+        return intent.tx_hash
 
     def _guarded(self, what: str, about: str, do: Callable[[], object]) -> None:
         """Run one part; what fails is logged, counted and left for the next block. Raises `NotOwner`."""

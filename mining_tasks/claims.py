@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
+from mining_tasks.phase import CLAIM, PROOF, Phase
 from mining_tasks.seal import SealedSession
 from mining_tasks.wiring import Miner
-from pocket_protocol.gas import CLAIM_GAS, PROOF_GAS, GasCost, adjusted_gas, fee_upokt
+from pocket_protocol.gas import adjusted_gas
 from pocket_protocol.pb.pocket.proof_pb2 import MsgCreateClaim
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 from pocket_protocol.proof_messages import create_claim, validate_create_claim
 from pocket_protocol.proof_requirement import ProofParams
 from pocket_protocol.types import SupplierAddress, Upokt
+from relay_store.paid_fees import PaidFees
 from relay_store.session_state import SessionSnapshot
 
 EMPTY_TREE = "empty_tree"
 CUPR_MISMATCH = "cupr_mismatch"
 UNPROFITABLE = "unprofitable"
+OBSERVED, CONFIGURED = "observed", "configured"
+_ATTO = 10**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,13 @@ class Worth:
 
     claimed_upokt: Upokt
     cost_upokt: int
+    fees: str = (
+        CONFIGURED  # whether the claim's fee is one that was paid, or follows from the configured gas price
+    )
+
+    @property
+    def margin_upokt(self) -> int:
+        return self.claimed_upokt - self.cost_upokt
 
 
 def header_of(snapshot: SessionSnapshot) -> SessionHeader:
@@ -39,35 +52,36 @@ def header_of(snapshot: SessionSnapshot) -> SessionHeader:
 
 
 def expected_cost_upokt(
-    claimed_upokt: int, params: ProofParams, *, price_attoupokt: int, claim_gas: int, proof_gas: int
+    claimed_upokt: int, params: ProofParams, claim_fee_upokt: Fraction, proof_fee_upokt: Fraction
 ) -> int:
     """Return the fees one session is expected to cost, in whole uPOKT, rounded up.
 
-    The claim's gas, and as likely as a proof is required its gas and the submission fee. `claim_gas` and
-    `proof_gas` are what one message adds to a batch.
+    The claim's share of its transaction's fee, and as likely as a proof is required the proof's share and the
+    submission fee.
     """
     certain = claimed_upokt >= params.requirement_threshold_upokt
-    chance = 1.0 if certain else min(max(params.request_probability, 0.0), 1.0)
-    proof = -(-proof_gas * price_attoupokt // 10**18) + params.submission_fee_upokt
-    return -(-claim_gas * price_attoupokt // 10**18) + int(-(-proof * chance // 1))
+    chance = Fraction(1 if certain else min(max(params.request_probability, 0.0), 1.0))
+    return math.ceil(claim_fee_upokt + chance * (proof_fee_upokt + params.submission_fee_upokt))
 
 
 def worth_of(miner: Miner, sealed: SealedSession) -> Worth:
     """Return what a sealed session is worth. Raises `Unavailable`, `NoPrice`, `UnusableTarget`."""
-    snapshot, transaction = sealed.record.snapshot, miner.config.transaction
-
-    def gas(cost: GasCost) -> int:
-        return adjusted_gas(cost.per_message, transaction.gas_adjustment)
-
+    snapshot = sealed.record.snapshot
     claimed = miner.facts.claimed_upokt(sealed.root, snapshot.service_id, snapshot.start_height)
+    paid = PaidFees(miner.store, miner.keys, snapshot.supplier).shares_upokt()
     cost = expected_cost_upokt(
         claimed,
         miner.facts.proof_params(),
-        price_attoupokt=transaction.gas_price.attoupokt,
-        claim_gas=gas(CLAIM_GAS),
-        proof_gas=gas(PROOF_GAS),
+        *(paid.get(phase.name) or _configured_fee_upokt(miner, phase) for phase in (CLAIM, PROOF)),
     )
-    return Worth(claimed, cost)
+    return Worth(claimed, cost, OBSERVED if CLAIM.name in paid else CONFIGURED)
+
+
+def _configured_fee_upokt(miner: Miner, phase: Phase) -> Fraction:
+    """Return what one message adds to the fee of a batch, by its measured gas and the configured price."""
+    transaction = miner.config.transaction
+    gas = adjusted_gas(phase.gas.per_message, transaction.gas_adjustment)
+    return Fraction(gas * transaction.gas_price.attoupokt, _ATTO)
 
 
 def reason_to_skip(sealed: SealedSession, worth: Worth, *, claim_unprofitable: bool) -> str:
@@ -87,9 +101,3 @@ def claim_message(supplier: SupplierAddress, snapshot: SessionSnapshot, root: by
     message = create_claim(supplier, header_of(snapshot), root)
     validate_create_claim(message)
     return message
-
-
-def smallest_fee_upokt(miner: Miner) -> Upokt:
-    """Return the fee of a transaction with one claim: an account below it can claim nothing."""
-    transaction = miner.config.transaction
-    return fee_upokt(adjusted_gas(CLAIM_GAS.of(1), transaction.gas_adjustment), transaction.gas_price)

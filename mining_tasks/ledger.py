@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mining_tasks.outcomes import amount
+from mining_tasks.phase import CLAIM, PROOF
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.relay_stream import stream_length
@@ -79,7 +80,7 @@ class Row:
             supplier_upokt=amount(record, "supplier_upokt"),
             slashed_upokt=amount(record, "slashed_upokt"),
             outcome=outcome,
-            reason=_text(record, "skip_reason") or _text(record, "settlement_reason"),
+            reason=_reason(record),
         )
 
     def problems(self) -> list[str]:
@@ -161,6 +162,15 @@ def grand_total(ledgers: Iterable[Ledger]) -> dict[str, int]:
         for name, value in ledger.totals().items():
             total[name] += value
     return total
+
+
+def _reason(record: SessionRecord) -> str:
+    """Return why a session is unpaid, "" when it is not or nothing is known."""
+    reason = _text(record, "skip_reason") or _text(record, "settlement_reason")
+    refused = {SessionState.PROVING: PROOF, SessionState.CLAIMING: CLAIM} | dict.fromkeys(_UNPAID, CLAIM)
+    if not reason and record.state in refused:
+        return _text(record, refused[record.state].error_field)
+    return reason
 
 
 def _text(record: SessionRecord, name: str) -> str:

@@ -22,6 +22,8 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_miner_messages_acknowledged": ("entries acknowledged", ("supplier",)),
     "ha_miner_session_tree_flushes": ("sessions sealed", ("supplier",)),
     "ha_miner_session_state_transitions": ("state changes", (*_OF, "from_state", "to_state")),
+    "ha_miner_claim_ceiling_exceeded": ("claims beyond what the application's stake is sure to pay", _OF),
+    "ha_miner_claim_ceiling_exceeded_upokt": ("by how much", _OF),
     "ha_miner_claims_skipped": ("sessions deliberately not claimed", (*_OF, "reason")),
     "ha_miner_claims_submitted": ("claims seen on the chain", _OF),
     "ha_miner_relays_claimed": ("relays in claims seen on the chain", _OF),

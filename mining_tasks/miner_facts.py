@@ -8,9 +8,11 @@ from typing import Any, Final, TypeVar
 from mining_tasks.session_facts import SessionFacts
 from pocket_chain.fact_cache import MakeFactCache
 from pocket_chain.facts import ChainFacts, ChainReads, NoSession
+from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import Malformed, Refused, Unavailable
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 from pocket_protocol.proof_requirement import ProofParams
+from pocket_protocol.settlement import session_budget
 from pocket_protocol.smst import Root
 from pocket_protocol.types import BlockPosition, ComputeUnits, Height, Upokt
 from pocket_protocol.windows import Windows
@@ -103,6 +105,16 @@ class MinerFacts:
     def claimed_upokt(self, root: Root, service_id: str, session_start_height: int) -> Upokt:
         """Return what a claim of `root` is worth. Raises `Unavailable`, `UnusableTarget`, `NoPrice`."""
         return self._chain.claimed_upokt(root, service_id, session_start_height)
+
+    def claim_ceiling_upokt(self, application: str, session_end_height: int) -> Upokt:
+        """Return what an application's stake is sure to pay each of a session's suppliers (spec/chain.md §6).
+
+        Raises `Unavailable`, `EntityNotFound`, `UnusableCoin`.
+        """
+        stake = upokt_of(self._chain.applications.get(application).stake)
+        params = self._chain.params_for_session(session_end_height, self.height())
+        suppliers = max(self._chain.num_suppliers_per_session(), 1)
+        return session_budget(stake, max(params.num_pending_sessions, 1), suppliers).floor_upokt
 
 
 def _or_none(ask: Callable[[], T]) -> T | None:

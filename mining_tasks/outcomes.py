@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 
 from mining_tasks.inclusion import ROOT_FIELD
+from mining_tasks.phase import CLAIM, PROOF, Phase
 from mining_tasks.seal import SealedSession
 from mining_tasks.settlement import Settlement
 from mining_tasks.wiring import Miner
@@ -123,6 +124,13 @@ class Outcomes:
         moved = self._move(record, SessionState.CLAIM_WINDOW_CLOSED, {"closed_height": height})
         if moved:
             self._lost(record, SessionState.CLAIM_WINDOW_CLOSED)
+            log.error(
+                "a session was not claimed",
+                supplier=self._supplier,
+                session=record.snapshot.session_id,
+                reason=_refusal(record, CLAIM),
+                lost_upokt=amount(record, "claimed_upokt"),
+            )
         return moved
 
     def settled(self, record: SessionRecord, settlement: Settlement) -> bool:
@@ -195,6 +203,7 @@ class Outcomes:
                 supplier=self._supplier,
                 session=record.snapshot.session_id,
                 reason=reason,
+                proof_error=_refusal(record, PROOF),
                 claimed_upokt=settlement.claimed_upokt,
                 slashed_upokt=settlement.slashed_upokt,
             )
@@ -217,6 +226,11 @@ class Outcomes:
 
     def _observe(self, name: str, blocks: int) -> None:
         self._miner.metrics.observe(name, max(blocks, 0), self._supplier)
+
+
+def _refusal(record: SessionRecord, phase: Phase) -> str:
+    """Return why the phase's message was last refused, "" if it never was."""
+    return record.more.get(phase.error_field, b"").decode(errors="replace")
 
 
 def _root_fields(root: Root) -> dict[str, Any]:

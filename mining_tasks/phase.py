@@ -10,6 +10,7 @@ from mining_tasks.config import TransactionSection
 from pocket_protocol.gas import CLAIM_GAS, PROOF_GAS, GasCost
 from pocket_protocol.windows import Windows
 from relay_store.keys import CLAIM_PHASE, PROOF_PHASE
+from relay_store.session_state import SessionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,12 @@ class Phase:
     closes: Callable[[Windows], int]
     is_batched: Callable[[TransactionSection], bool]
     upserts: bool  # a second message replaces the first, for gas alone
+    state: SessionState  # of a session whose message is to be sent
+
+    @property
+    def error_field(self) -> str:
+        """The field of a session's record that names the last refusal of its message."""
+        return f"{self.name}_error"
 
 
 CLAIM: Final = Phase(
@@ -31,6 +38,7 @@ CLAIM: Final = Phase(
     lambda windows: windows.claim_close,
     lambda section: not section.disable_claim_batching,
     True,
+    SessionState.CLAIMING,
 )
 PROOF: Final = Phase(
     PROOF_PHASE,
@@ -39,4 +47,5 @@ PROOF: Final = Phase(
     lambda windows: windows.proof_close,
     lambda section: not section.disable_proof_batching,
     False,  # each further proof pays the submission fee again
+    SessionState.PROVING,
 )

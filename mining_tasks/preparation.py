@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -16,6 +16,7 @@ from pocket_protocol.tx import tx_hash
 from pocket_protocol.tx_answer import DROP_ACCOUNT, Outcome, TxAnswer
 from pocket_protocol.tx_batch import message_bytes, split_batches
 from relay_store.intents import Intent
+from relay_store.sessions import Sessions
 
 _WINDOW: Final = frozenset((Outcome.OUTSIDE_CLAIM_WINDOW, Outcome.OUTSIDE_PROOF_WINDOW))
 
@@ -68,9 +69,21 @@ class Preparation:
             )
         return None
 
-    def note_refusal(self, outcome: Outcome) -> None:
-        """Count a refusal; an account that cannot pay needs a human, one that is not as thought is read again."""
-        supplier = self._group.supplier
+    def note_refusal(self, outcome: Outcome, sessions: Iterable[str]) -> None:
+        """Count a refusal and name it in the records of `sessions`, in case their window closes over it.
+
+        An account that cannot pay needs a human, one that is not as thought is read again. Raises `NotOwner`.
+        """
+        supplier, phase = self._group.supplier, self._group.phase
+        records = Sessions(self._miner.store, self._miner.keys, supplier)
+        for session in sessions:
+            records.transition(
+                session,
+                phase.state,
+                phase.state,
+                token=self._miner.token,
+                fields={phase.error_field: outcome.value},
+            )
         self._miner.metrics.count(f"ha_miner_{self._group.phase.name}_errors", supplier, outcome.value)
         if outcome in DROP_ACCOUNT:
             self._miner.accounts.forget(supplier)
@@ -90,7 +103,6 @@ class Preparation:
     def _leave_out(self, members: list[Member], failed: SimulationFailed) -> bool:
         """Take the member that would fail out of the batch; False when the batch as a whole cannot go now."""
         answer, index = failed.answer, failed.answer.message_index
-        self.note_refusal(answer.outcome)
         # "outside the window" from a node that is behind only says that it is behind (decisions.md C6)
         lagging = answer.outcome in _WINDOW and failed.height < self._group.opens
         details = {
@@ -101,9 +113,11 @@ class Preparation:
             "node_height": failed.height,
         }
         if index is None or index >= len(members) or lagging:
+            self.note_refusal(answer.outcome, [member.session_id for member in members])
             log.warning("transaction cannot be sent now", **details)
             return False
         left_out = members.pop(index)
+        self.note_refusal(answer.outcome, [left_out.session_id])
         self.refused[left_out.session_id] = answer
         log.warning("message left out of its batch", session=left_out.session_id, **details)
         return bool(members)

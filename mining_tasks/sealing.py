@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mining_tasks.claims import reason_to_skip, worth_of
+import structlog
+
+from mining_tasks.claims import Worth, reason_to_skip, worth_of
 from mining_tasks.outcomes import Outcomes
-from mining_tasks.seal import drain, last_drain_height, seal_session
+from mining_tasks.seal import SealedSession, drain, last_drain_height, seal_session
 from mining_tasks.wiring import Miner
+from pocket_protocol.errors import Malformed, Refused, Unavailable
 from pocket_protocol.types import BlockPosition, SupplierAddress
 from pocket_protocol.windows import Windows
 from relay_store.session_state import SessionRecord
@@ -16,6 +19,8 @@ from relay_store.sessions import Sessions
 
 DRAIN_S: Final = 3.0  # at most, of one task
 RETRY_S: Final = 0.02
+
+log = structlog.get_logger("claims")
 
 
 class Sealing:
@@ -70,9 +75,51 @@ class Sealing:
         worth = worth_of(self._miner, sealed)
         extensions = self._miner.config.extensions
         reason = reason_to_skip(sealed, worth, claim_unprofitable=extensions.claim_unprofitable_sessions)
+        self._tell(sealed, worth, reason)
         if reason:
             self._outcomes.skipped(sealed, reason, worth.claimed_upokt)
             return []
         self._outcomes.sealed(sealed, worth.claimed_upokt)
         now = Sessions(self._miner.store, self._miner.keys, self._supplier).read(session)
         return [] if now is None else [now]
+
+    def _tell(self, sealed: SealedSession, worth: Worth, reason: str) -> None:
+        snapshot = sealed.record.snapshot
+        log.info(
+            "claim skipped" if reason else "claim",
+            supplier=self._supplier,
+            session=snapshot.session_id,
+            service=snapshot.service_id,
+            relays=sealed.root.count,
+            reward_upokt=worth.claimed_upokt,
+            cost_upokt=worth.cost_upokt,
+            margin_upokt=worth.margin_upokt,
+            fees=worth.fees,
+            **({"reason": reason} if reason else {}),
+        )
+        if not reason:
+            self._compare_with_ceiling(sealed, worth)
+
+    def _compare_with_ceiling(self, sealed: SealedSession, worth: Worth) -> None:
+        """Warn of a claim beyond what the application's stake is sure to pay; the chain may cut it."""
+        snapshot = sealed.record.snapshot
+        try:
+            ceiling = self._miner.facts.claim_ceiling_upokt(snapshot.application, snapshot.end_height)
+        except (Unavailable, Refused, Malformed) as error:
+            log.info("claim ceiling is not known", session=snapshot.session_id, error=str(error)[:300])
+            return
+        excess = worth.claimed_upokt - ceiling
+        if excess <= 0:
+            return
+        labels = (self._supplier, snapshot.service_id)
+        self._miner.metrics.count("ha_miner_claim_ceiling_exceeded", *labels)
+        self._miner.metrics.count("ha_miner_claim_ceiling_exceeded_upokt", *labels, by=excess)
+        log.warning(
+            "claim exceeds what the application's stake is sure to pay",
+            supplier=self._supplier,
+            session=snapshot.session_id,
+            service=snapshot.service_id,
+            application=snapshot.application,
+            claimed_upokt=worth.claimed_upokt,
+            ceiling_upokt=ceiling,
+        )

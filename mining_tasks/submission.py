@@ -168,10 +168,11 @@ class Submission:
             outcome=answer.outcome.value,
             text=answer.text[:300],
         )
-        self._preparation.note_refusal(answer.outcome)
         index = answer.message_index
         if index is None or index >= len(intent.members):
+            self._preparation.note_refusal(answer.outcome, intent.members)
             return _NO_FAULT
+        self._preparation.note_refusal(answer.outcome, intent.members[index : index + 1])
         self._preparation.refused[intent.members[index]] = answer
         return frozenset((intent.members[index],))
 
@@ -211,7 +212,7 @@ class Submission:
             sent = miner.transactions.broadcast(intent.tx)
             answer, text = sent.answer.outcome.value, sent.answer.text[:300]
             if sent.answer.outcome is not Outcome.ACCEPTED:
-                self._preparation.note_refusal(sent.answer.outcome)
+                self._preparation.note_refusal(sent.answer.outcome, intent.members)
         except NodeUnavailable as error:
             answer, text = _UNANSWERED, str(error)[:300]
         miner.metrics.observe("ha_tx_broadcast_latency_seconds", miner.monotonic() - started, supplier)

@@ -74,6 +74,10 @@ class OwnKeys:
         """What became of every stream entry, over all sessions and for entries of none (decisions.md F)."""
         return self._of(supplier, "totals")
 
+    def fees(self, supplier: str) -> str:
+        """What the supplier's last claim and proof transactions cost."""
+        return self._of(supplier, "fees")
+
     def dead(self, supplier: str) -> str:
         return self._of(supplier, "dead")
 

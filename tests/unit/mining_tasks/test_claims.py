@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,13 +29,12 @@ def params(probability: float = 0.25, threshold: int = 1_000, fee: int = 100) ->
     return ProofParams(probability, Upokt(threshold), Upokt(0), Upokt(fee))
 
 
-def cost(claimed: int, price_upokt: int = 1, **of_proofs: float) -> int:
+def cost(claimed: int, **of_proofs: float) -> int:
     return expected_cost_upokt(
         claimed,
         params(**of_proofs),  # type: ignore[arg-type]
-        price_attoupokt=price_upokt * ATTO,
-        claim_gas=10,
-        proof_gas=20,
+        Fraction(10),
+        Fraction(20),
     )
 
 
@@ -46,7 +47,8 @@ def test_the_proof_counts_as_much_as_it_is_likely(claimed: int, wanted: int) -> 
 
 
 def test_fractions_of_a_upokt_count_as_whole_ones() -> None:
-    assert expected_cost_upokt(1, params(0.0), price_attoupokt=1, claim_gas=1, proof_gas=1) == 1
+    assert expected_cost_upokt(1, params(0.0), Fraction(1, ATTO), Fraction(1)) == 1
+    assert expected_cost_upokt(1, params(0.5, fee=1), Fraction(1, 4), Fraction(1, 2)) == 1
 
 
 @given(st.integers(0, 10**12), st.floats(0, 1, allow_nan=False), st.integers(0, 10**9), st.integers(0, 10**9))

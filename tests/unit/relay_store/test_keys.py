@@ -23,6 +23,7 @@ GOLDEN = [
     ("ticket", (S,), f"pm:{T}:ticket"),
     ("sessions", (S,), f"pm:{T}:sessions"),
     ("totals", (S,), f"pm:{T}:totals"),
+    ("fees", (S,), f"pm:{T}:fees"),
     ("dead", (S,), f"pm:{T}:dead"),
     ("session", (S, SID), f"pm:{T}:ab12:session"),
     ("leaves", (S, SID), f"pm:{T}:ab12:leaves"),
