@@ -99,7 +99,16 @@ def _relay(front_end: FrontEnd) -> Answer:
     limit = front_end.config.largest_body_bytes
     body = b"" if request.environ.get(OVERSIZE_KEY) else request.stream.read(limit + 1)
     oversize = bool(request.environ.get(OVERSIZE_KEY)) or len(body) > limit
-    return front_end.serve(Inbound(b"" if oversize else body, headers, peer, oversize=oversize))
+    return front_end.serve(
+        Inbound(
+            b"" if oversize else body,
+            headers,
+            peer,
+            oversize=oversize,
+            method=request.method,
+            path=request.path,
+        )
+    )
 
 
 def _response(answer: Answer) -> Response:

@@ -149,8 +149,11 @@ class RelayerExtensions(SharedExtensions):
 
     workers: int = setting(0, minimum=0, maximum=1024, doc="front-end processes; 0: one per core")
     worker_connections: int = setting(2000, minimum=1, doc="connections of one front-end process")
-    grpc_workers: int = setting(1, minimum=0, maximum=256, doc="gRPC processes, 0: none; no effect yet")
-    grpc_listen_addr: str = setting("", doc="the gRPC processes' own address; no effect yet")
+    grpc_workers: int = setting(1, minimum=0, maximum=256, doc="gRPC processes; 0: no gRPC")
+    grpc_threads: int = setting(128, minimum=1, maximum=1024, doc="relays a gRPC process works on at once")
+    grpc_listen_addr: str = setting(
+        "", doc="also reach the gRPC processes here; empty: by the relay port only"
+    )
     strict_signatures: bool = setting(False, doc="refuse unusual ring signature bytes the chain accepts")
     max_ring_size: int = setting(32, minimum=2, maximum=1024, doc="largest ring verified")
     refuse_placeholder_rings: bool = setting(False, doc="refuse relays of applications without gateways")

@@ -51,13 +51,17 @@ class ConnectionLimits:
 
 
 class Shell:
-    """What all connections of one worker share. `direct` off sends every request through WSGI."""
+    """What all connections of one worker share. `direct` off sends every request through WSGI.
+
+    `http2(client, first, peer)` carries an HTTP/2 connection to its end; False when nobody takes it.
+    """
 
     def __init__(
         self,
         *,
         limits: ConnectionLimits,
         relay: Callable[[Inbound], Answer],
+        http2: Callable[[socket.socket, bytes, str], bool] = lambda client, first, peer: False,
         websocket: Callable[[Upgrade], Answer | None],
         on_unanswered: Callable[[Inbound, Answer], None],
         sweeper: Sweeper,
@@ -66,6 +70,7 @@ class Shell:
     ) -> None:
         self.limits = limits
         self.relay = relay
+        self.http2 = http2
         self.websocket = websocket
         self.on_unanswered = on_unanswered
         self.sweeper = sweeper
@@ -147,7 +152,8 @@ class ClientConnection:
         if not self._takes_relays:
             return None
         if head.length > self._shell.limits.max_body_bytes:
-            return self._shell.relay(Inbound(b"", head.headers, self.peer, oversize=True))
+            path = head.target.decode("latin-1")
+            return self._shell.relay(Inbound(b"", head.headers, self.peer, oversize=True, path=path))
         return foreign_protocol_answer(head.headers)
 
     def _is_direct(self, head: Head) -> bool:
@@ -161,7 +167,13 @@ class ClientConnection:
 
     def _serve_directly(self, head: Head, keep_alive: bool) -> bool:
         self.buffer = self.buffer[head.size :]
-        inbound = Inbound(self._read_body(head), head.headers, self.peer)
+        inbound = Inbound(
+            self._read_body(head),
+            head.headers,
+            self.peer,
+            method=head.method.decode("latin-1"),
+            path=head.target.decode("latin-1"),
+        )
         answer = self._shell.relay(inbound)
         encoded = encode_answer(
             answer,
@@ -250,14 +262,21 @@ class ClientConnection:
                 return None
 
     def _is_http2(self, buffer: bytes) -> bool:
-        """Tell whether this may still become the HTTP/2 preface; refuse it when it has."""
+        """Tell whether this may still become the HTTP/2 preface; hand the connection over when it has."""
         if not may_be_http2(buffer):
             return False
         if len(buffer) >= len(HTTP2_PREFACE):
-            self.sock.sendall(HTTP2_REFUSAL)
-            self._linger()
+            self._become_http2()
             raise ConnectionAbortedError("HTTP/2")
         return True
+
+    def _become_http2(self) -> None:
+        """Have the connection carried to its end by whoever speaks HTTP/2; it does not come back."""
+        self.stop_clock()
+        first, self.buffer = self.buffer, b""
+        if not (self._takes_relays and self._shell.http2(self.sock, first, self.peer)):
+            self.sock.sendall(HTTP2_REFUSAL)
+            self._linger()
 
     def _receive_more(self) -> bool:
         """Add what comes next to the buffer; False at the end. Raises `RequestError` when time is up."""

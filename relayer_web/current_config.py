@@ -35,12 +35,13 @@ def log_warnings() -> None:
         log.warning("configuration", warning=str(warning))
 
 
-def reload_config() -> None:
-    """Read the file again; keep what is known when it is wrong."""
+def reload_config() -> bool:
+    """Read the file again; keep what is known, and return False, when it is wrong."""
     global _current
     try:
         _current = load_relayer_config(os.environ[CONFIG_VARIABLE])
     except ConfigInvalid as error:
         log.error("configuration not changed: the file is not valid", error=str(error))
-        return
+        return False
     log_warnings()
+    return True

@@ -12,23 +12,21 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
-from pocket_protocol.errors import PocketError
-from relayer_web.admission import parse
-from relayer_web.backend_metrics import CountedBackends
 from relayer_web.backends.configured import ConfiguredBackends
 from relayer_web.backends.contract import EndpointReport
 from relayer_web.config import RelayerConfig
 from relayer_web.current_config import current_config
+from relayer_web.grpc_relay import serve_grpc_relay
+from relayer_web.grpc_web import is_grpc_web, is_preflight, preflight_answer, serve_grpc_web
 from relayer_web.inbound import Answer, Inbound
-from relayer_web.metrics import RelayerMetrics
-from relayer_web.outside import outside_of
 from relayer_web.pipeline import serve_relay
 from relayer_web.position import HeightUnknown
 from relayer_web.runtime import Runtime
+from relayer_web.unanswered import count_unanswered
 from relayer_web.websocket.bridge import TRANSPORT
 from relayer_web.websocket.bridges import Bridges
 from relayer_web.websocket.handshake import Upgrade
-from relayer_web.wiring import build_runtime
+from relayer_web.wired import wired
 
 FRONT_END_VARIABLE = "POCKET_RELAYER_FRONT_END"
 DEFAULT_FRONT_END = "relayer_web.front_end:relaying_front_end"
@@ -98,8 +96,8 @@ class RelayingFrontEnd:
 
     def drain(self) -> None:
         self._draining = True
-        self._bridges.drain()
         self._runtime.drain()
+        self._bridges.drain()
 
     def stop(self) -> None:
         self._bridges.stop()
@@ -107,21 +105,18 @@ class RelayingFrontEnd:
         self._runtime.stop()
 
     def serve(self, inbound: Inbound) -> Answer:
+        if is_grpc_web(inbound):
+            return serve_grpc_web(inbound, lambda call: serve_grpc_relay(call, self._runtime))
+        if is_preflight(inbound):
+            return preflight_answer(inbound)
         return serve_relay(inbound, self._runtime)
 
     def serve_websocket(self, upgrade: Upgrade) -> Answer | None:
         return self._bridges.serve(upgrade)
 
     def unanswered(self, inbound: Inbound, answer: Answer) -> None:
-        """Count a served relay whose answer did not arrive; it stands in the stream all the same (decisions F)."""
-        if answer.status != 200:
-            return
-        metrics = self._runtime.metrics
-        try:
-            service_id = parse(inbound)[0].meta.session_header.service_id
-        except PocketError:
-            service_id = ""
-        metrics.count("relays_unanswered", metrics.service(service_id))
+        if answer.status == 200:
+            count_unanswered(inbound, self._runtime)
 
     def block_height(self) -> int:
         seen = self._runtime.feed.last()
@@ -149,11 +144,10 @@ class RelayingFrontEnd:
 
 def relaying_front_end(config: RelayerConfig) -> FrontEnd:
     """Wire the relay pipeline of this process. Raises what `build_runtime` raises."""
-    metrics = RelayerMetrics(config.services)
-    backends = ConfiguredBackends(config, CountedBackends(config, metrics))
-    outside = outside_of(config)
-    runtime = build_runtime(config, lambda _: backends, outside=outside, metrics=metrics)
-    return RelayingFrontEnd(config, runtime, backends, lambda: bool(outside.signing_keys()))
+    relaying = wired(config)
+    return RelayingFrontEnd(
+        config, relaying.runtime, relaying.backends, lambda: bool(relaying.outside.signing_keys())
+    )
 
 
 @cache

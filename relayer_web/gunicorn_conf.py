@@ -5,6 +5,9 @@
 Module variables with gunicorn's names are its settings. SIGHUP reads the file again and starts new workers with it
 (or with the last good one, when it is not valid); addresses and the number of workers stay.
 
+gRPC is served by processes of its own beside the workers (grpc_processes): they start once the address is bound, are
+replaced on SIGHUP when the file is valid, and finish their calls when the master is told to end.
+
 Metric files: unless `PROMETHEUS_MULTIPROC_DIR` is set by whoever started us and serves them, the master makes a
 directory and runs the metrics endpoint on `metrics.addr` as a child process.
 """
@@ -22,6 +25,8 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 from typing import Any, Final  # noqa: E402
 
+import gevent  # noqa: E402
+
 from operations import logs  # noqa: E402
 from operations.config_file import ConfigInvalid  # noqa: E402
 from operations.metrics_server import (  # noqa: E402
@@ -32,10 +37,13 @@ from operations.metrics_server import (  # noqa: E402
 from operations.setting import split_address  # noqa: E402
 from relayer_web.config import CONFIG_VARIABLE, RelayerConfig  # noqa: E402
 from relayer_web.current_config import current_config, log_warnings, reload_config  # noqa: E402
-from relayer_web.metrics_child import MetricsChild  # noqa: E402
+from relayer_web.grpc_processes import GrpcProcesses  # noqa: E402
+from relayer_web.side_process import SideProcess  # noqa: E402
 
 GRACEFUL_S: Final = 30
 IDLE_S: Final = 120
+METRICS_END_S: Final = 5.0
+DRAIN_CHECK_S: Final = 0.2
 STALLED_WORKER_S: Final = 60
 
 
@@ -75,13 +83,22 @@ def _local(address: str) -> str:
 
 _health = _relayer.health_check
 _metrics_directory = _own_metrics_directory()
-_metrics_child = (
-    MetricsChild(
-        _relayer.metrics.addr,
-        _metrics_directory,
-        [f"http://{_local(_health.addr)}/ready"] if _health.enabled else [],
+_metrics_process = (
+    SideProcess(
+        "operations.metrics_server",
+        [
+            _relayer.metrics.addr,
+            _metrics_directory,
+            *([f"http://{_local(_health.addr)}/ready"] if _health.enabled else []),
+        ],
     )
     if _metrics_directory
+    else None
+)
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # the library writes to standard error past our logs
+_grpc_processes = (
+    GrpcProcesses(_relayer.extensions.grpc_workers, on_end=mark_process_dead)
+    if _relayer.extensions.grpc_workers
     else None
 )
 _allow_many_files()
@@ -106,8 +123,9 @@ limit_request_field_size = 0
 
 
 def on_reload(server: Any) -> None:
-    """SIGHUP: the workers started now take the file as it is now, if it is valid."""
-    reload_config()
+    """SIGHUP: the processes started now take the file as it is now, if it is valid."""
+    if reload_config() and _grpc_processes is not None:
+        _grpc_processes.renew()
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -118,10 +136,23 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """The addresses are bound: serve the metrics, and say what the file could have said better."""
+    """The addresses are bound: serve gRPC and the metrics, and say what the file could have said better."""
     log_warnings()
-    if _metrics_child is not None:
-        _metrics_child.start()
+    if _metrics_process is not None:
+        _metrics_process.start()
+    if _grpc_processes is not None:
+        _grpc_processes.start()
+        gevent.spawn(_drain_with, server, os.getpid())
+
+
+def _drain_with(server: Any, master: int) -> None:
+    """End the gRPC processes with the workers: gunicorn has no hook there, but lets go of its listeners first."""
+    while server.LISTENERS:
+        gevent.sleep(DRAIN_CHECK_S)
+        if os.getpid() != master:
+            return
+    if _grpc_processes is not None:
+        _grpc_processes.drain()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -138,6 +169,9 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """The master ends."""
-    if _metrics_child is not None:
-        _metrics_child.stop()
+    if _grpc_processes is not None:
+        _grpc_processes.stop()
+    if _metrics_process is not None:
+        _metrics_process.stop()
+        _metrics_process.wait(METRICS_END_S)
         shutil.rmtree(_metrics_directory, ignore_errors=True)

@@ -4,9 +4,9 @@ Each is recognised before a relay is seen in it, and refused clearly where this 
 
 | what | recognised by | answer |
 |---|---|---|
-| HTTP/2 (gRPC) | the connection preface | SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED and a text |
+| HTTP/2 (gRPC) | the connection preface | carried to a gRPC process (splice); where none takes it: SETTINGS, then GOAWAY with HTTP_1_1_REQUIRED and a text |
 | WebSocket | `Upgrade: websocket` | handed to a bridge (websocket/) |
-| gRPC-Web | Content-Type `application/grpc-web…` | 501 |
+| gRPC-Web | Content-Type `application/grpc-web…` | the front end's own (grpc_web) |
 | gRPC over HTTP/1.1 | any other Content-Type `application/grpc…` | 505 `gRPC requires HTTP/2` |
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from relayer_web.http_answer import error_answer
 from relayer_web.inbound import Answer
 
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -44,8 +43,6 @@ def is_websocket(headers: Mapping[str, str]) -> bool:
 def foreign_protocol_answer(headers: Mapping[str, str]) -> Answer | None:
     """Return the refusal of a request that is no plain HTTP relay, None for one that may be."""
     content_type = headers.get("content-type", "").lower()
-    if content_type.startswith("application/grpc-web"):
-        return error_answer(501, "gRPC-Web relays are not served here")
-    if content_type.startswith("application/grpc"):
+    if content_type.startswith("application/grpc") and not content_type.startswith("application/grpc-web"):
         return Answer(505, [("Content-Type", "text/plain")], b"gRPC requires HTTP/2\n")
     return None

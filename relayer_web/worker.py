@@ -31,7 +31,9 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from pocket_protocol.errors import PocketError
 from relayer_web.connection import UNREAD_BODY, ClientConnection, ConnectionLimits, Shell
+from relayer_web.grpc_sockets import DIRECTORY_VARIABLE, GrpcSockets
 from relayer_web.http_head import Head, HeadLimits, RequestError
+from relayer_web.splice import Http2Handover
 from relayer_web.sweeper import Sweeper
 
 if TYPE_CHECKING:
@@ -88,6 +90,11 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
         self.shell = Shell(
             limits=limits,
             relay=front_end.serve,
+            http2=Http2Handover(
+                GrpcSockets(os.environ.get(DIRECTORY_VARIABLE, "")).connect,
+                self.sweeper,
+                write_timeout_s=extensions.client_timeout_seconds,
+            ).take,
             websocket=front_end.serve_websocket,
             on_unanswered=front_end.unanswered,
             sweeper=self.sweeper,

@@ -49,7 +49,7 @@ def relayer_process(
 ) -> Iterator[RelayerProcess]:
     """Start one, wait until it accepts, end it with SIGTERM. `settings` is YAML added to the file."""
     port, health_port, metrics_port = free_port(), free_port(), free_port()
-    extra = {"workers": 1, **(extensions or {})}
+    extra = {"workers": 1, "grpc_workers": 0, **(extensions or {})}
     config = directory / "relayer.yaml"
     config.write_text(
         f"listen_addr: 127.0.0.1:{port}\n"

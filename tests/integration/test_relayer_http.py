@@ -165,7 +165,6 @@ BAD = {
     "body far over the limit": (POST + b"Content-Length: 999999999999\r\n\r\n", 413, "request body too large"),
     "chunked body over the limit": (chunked(b"a" * (BODY_LIMIT + 1)), 413, "request body too large"),
     "gRPC over HTTP/1.1": (relay(extra=b"Content-Type: application/grpc+proto\r\n"), 505, None),
-    "gRPC-Web": (relay(extra=b"Content-Type: application/grpc-web+proto\r\n"), 501, "gRPC-Web relays are not served here"),
     "WebSocket": (
         b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 501,
         "websocket relays are not served here"),
