@@ -15,41 +15,39 @@ from typing import Final
 
 from pocket_protocol import relay as relay_protocol
 from pocket_protocol.curve import Curve
-from pocket_protocol.envelope import HttpRequest, encode_http_request
+from pocket_protocol.envelope import HttpRequest, HttpResponse, encode_http_request
 from pocket_protocol.errors import Malformed
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
 from pocket_protocol.ring import sign_ring
 from pocket_protocol.signer import PrivateKey, verify
 from relay_cli.relay.http_connection import RelayerConnection
-from relay_cli.relay.outcome import (
-    AnswerInvalid,
-    RelayOutcome,
-    RelayRefused,
-    RelayTimes,
-    read_payload,
-)
+from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, RelayOutcome, RelayTimes, read_payload
 from relay_cli.relay.relay_session import RelaySession, Sessions
+from relay_cli.relay.socket_connection import SocketConnection
 
 RPC_TYPES: Final = {"grpc": 1, "websocket": 2, "jsonrpc": 3, "rest": 4, "cometbft": 5}
-_SHOWN_CHARACTERS: Final = 300
+Connection = RelayerConnection | SocketConnection
 
 
 @dataclass(frozen=True, slots=True)
 class InnerRequest:
-    """What the service is asked: an HTTP request, and the transport it is for (a key of `RPC_TYPES`)."""
+    """What the service is asked: an HTTP request, and the transport it is for (a key of `RPC_TYPES`).
+
+    A WebSocket message is only the request's body.
+    """
 
     transport: str
     http: HttpRequest
 
     @property
     def payload(self) -> bytes:
-        return encode_http_request(self.http)
+        return self.http.body if self.transport == "websocket" else encode_http_request(self.http)
 
 
-def json_request(transport: str, body: bytes) -> InnerRequest:
-    """Return a POST of JSON to the service's root."""
+def json_request(transport: str, body: bytes, path: str = "/") -> InnerRequest:
+    """Return a POST of JSON to a path of the service."""
     headers = (("Content-Type", ("application/json",)),)
-    return InnerRequest(transport, HttpRequest("POST", "/", headers, body))
+    return InnerRequest(transport, HttpRequest("POST", path, headers, body))
 
 
 def default_body(method: str) -> bytes:
@@ -84,8 +82,14 @@ class RelayClient:
         self, source: Sessions, key: PrivateKey, curve: Curve, headers: Mapping[str, str] | None = None
     ) -> None:
         self.source = source
-        self._headers = dict(headers or {})
+        self.headers = dict(headers or {})
         self._key, self._curve = key, curve
+
+    def connect(self, url: str, transport: str, timeout_s: float) -> Connection:
+        """Return a connection to a relayer for one thread, not open yet. Raises ValueError for a URL that is none."""
+        if transport == "websocket":
+            return SocketConnection(url, timeout_s, self.headers)
+        return RelayerConnection(url, timeout_s)
 
     def sign(self, session: RelaySession, supplier: str, request: InnerRequest) -> SignedRelay:
         """Return a signed relay to `supplier`. Two relays of one request differ by their signatures alone.
@@ -102,26 +106,31 @@ class RelayClient:
         encoded = relay_protocol.encode_request(message)
         return SignedRelay(encoded, session, supplier, time.perf_counter() - started)
 
-    def send(self, connection: RelayerConnection, relay: SignedRelay, transport: str) -> RelayOutcome:
+    def send(self, connection: Connection, relay: SignedRelay, transport: str) -> RelayOutcome:
         """Send a relay and verify the answer.
 
         Raises `RelayUndelivered`, `RelayRefused`, `AnswerInvalid`; what the service itself said is for the caller
         (`check_service_answer`).
         """
-        rpc_type = str(RPC_TYPES[transport])
-        headers = {"Content-Type": "application/x-protobuf", "Rpc-Type": rpc_type, **self._headers}
+        service_id = self.source.service_id
         started = time.perf_counter()
-        status, body = connection.post(f"/{self.source.service_id}", relay.encoded, headers)
+        if isinstance(connection, SocketConnection):
+            body = connection.exchange(service_id, relay.supplier, relay.encoded)
+        else:
+            rpc_type = str(RPC_TYPES[transport])
+            headers = {"Content-Type": "application/x-protobuf", "Rpc-Type": rpc_type, **self.headers}
+            body = connection.exchange(service_id, relay.encoded, headers)
         answered = time.perf_counter()
-        if status != 200:
-            text = body[:_SHOWN_CHARACTERS].decode("utf-8", "replace").strip()
-            raise RelayRefused(f"HTTP {status}: {text}")
-        outcome = self._verified(relay, body)
+        is_http = not isinstance(connection, SocketConnection)
+        outcome = self.verified(relay, body, is_http=is_http)
         times = RelayTimes(relay.build_s, answered - started, time.perf_counter() - answered)
         return replace(outcome, times=times)
 
-    def _verified(self, relay: SignedRelay, body: bytes) -> RelayOutcome:
-        """Check that the relay's supplier signed this answer for this session, payload and all."""
+    def verified(self, relay: SignedRelay, body: bytes, *, is_http: bool = True) -> RelayOutcome:
+        """Check that the relay's supplier signed this answer for this session, payload and all.
+
+        Raises `AnswerInvalid`. Unless `is_http`, the payload is the service's message itself.
+        """
         try:
             response = relay_protocol.decode_response(body)
             relay_protocol.validate_response(response)
@@ -136,7 +145,8 @@ class RelayClient:
         signature = response.meta.supplier_operator_signature
         if not key or not verify(self._curve, key, signable, signature):
             raise AnswerInvalid("the supplier's signature does not fit")
-        header, http = relay.session.header, read_payload(response.payload)
+        header, payload = relay.session.header, response.payload
+        http = read_payload(payload) if is_http else HttpResponse(NO_HTTP, (), payload)
         return RelayOutcome(
             supplier=relay.supplier,
             session_id=header.session_id,

@@ -19,19 +19,26 @@ from pocket_chain.queries import ChainQueries
 from pocket_protocol.curve import POINT_SIZE, Curve, load_curve
 from pocket_protocol.errors import PocketError
 from pocket_protocol.types import PublicKey, SupplierAddress
-from relay_cli.relay.client import InnerRequest, RelayClient, default_body, json_request
+from relay_cli.relay.client import Connection, InnerRequest, RelayClient, default_body, json_request
 from relay_cli.relay.client_keys import ClientKeys, client_keys_of_hex, read_client_keys
-from relay_cli.relay.diagnostic import diagnose
+from relay_cli.relay.diagnostic import Diagnosis, diagnose
 from relay_cli.relay.height_watch import HeightWatch
 from relay_cli.relay.http_connection import RelayerConnection
 from relay_cli.relay.load_results import LoadResults
 from relay_cli.relay.load_test import ChooseSupplier, LoadPlan, LoadTest, all_suppliers, one_supplier
 from relay_cli.relay.relay_session import SessionSource, choose_application, latest_height
 from relay_cli.relay.simulated_session import KEY_ID_HEADER, SimulatedSessions
+from relay_cli.relay.stream_diagnostic import StreamDiagnosis, diagnose_stream, stream_body
 from relay_cli.run_directory import DEFAULT_DIRECTORY, NotRunning, read_run
 
-MODES = {"jsonrpc": "eth_blockNumber", "cometbft": "status"}  # mode -> default method
-OTHER_MODES = ("websocket", "grpc", "stream")
+MODES = {  # mode -> default method
+    "jsonrpc": "eth_blockNumber",
+    "cometbft": "status",
+    "websocket": "eth_blockNumber",
+    "stream": "eth_blockNumber",
+}
+OTHER_MODES = ("grpc",)
+STREAM_TRANSPORT = "rest"
 QUERY_TIMEOUT_S = 10.0
 
 
@@ -55,7 +62,7 @@ def _service(_: click.Context, __: click.Parameter, value: str) -> str:
 
 def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
     if value in OTHER_MODES:
-        raise click.BadParameter(f"{value} is not offered yet; there are {' and '.join(MODES)}")
+        raise click.BadParameter(f"{value} is not offered yet; there are {', '.join(MODES)}")
     if value not in MODES:
         raise click.BadParameter(f'invalid mode "{value}". Valid modes: {", ".join(MODES)}')
     return value
@@ -85,6 +92,8 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
     "--all-suppliers", "every_supplier", is_flag=True, help="Load test: the session's suppliers in turn."
 )
 @click.option("--payload", default="", metavar="JSON", help="Body instead of the mode's default call.")
+@click.option("--path", default="/", show_default=True, help="Path at the service; not for websocket.")
+@click.option("--batches", default=0, type=click.IntRange(0), help="stream: events to ask the service for.")
 @click.option("--load-test", is_flag=True, help="Send many relays and report percentiles.")
 @click.option("-n", "--count", default=1, type=click.IntRange(0, 1_000_000), help="Relays of a load test.")
 @click.option("--concurrency", default=10, show_default=True, type=click.IntRange(1, 1000))
@@ -103,19 +112,21 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
 def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> None:
     """Send signed relays as a gateway would, and verify who answered.
 
-    MODE is jsonrpc or cometbft. Session, suppliers and ring are read from the chain; the answer's signature and
-    payload are checked against the supplier's account.
+    MODE is jsonrpc, cometbft, websocket or stream. Session, suppliers and ring are read from the chain; the
+    answer's signature and payload are checked against the supplier's account, those of a stream batch by batch.
 
     \b
     Example:
       pocket-relay-miner relay jsonrpc --localnet --service develop-http
       pocket-relay-miner relay jsonrpc --localnet --service develop-http --load-test -n 1000 --all-suppliers
+      pocket-relay-miner relay websocket --localnet --service develop-http
+      pocket-relay-miner relay stream --localnet --service develop-http --path /stream/sse --batches 3
       pocket-relay-miner relay jsonrpc --service eth --node grpc.example:9090 --keys-file keys.yaml \\
           --relayer-url https://relayer.example
 
     Exit code 0: every relay was served, signed and without error. 1: one was not.
     """
-    _check_options(context, options)
+    _check_options(context, mode, options)
     try:
         target = _target(options)
         ok = _run(mode, target, as_json, options)
@@ -124,8 +135,14 @@ def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> N
     context.exit(0 if ok else 1)
 
 
-def _check_options(context: click.Context, options: dict[str, Any]) -> None:
+def _check_options(context: click.Context, mode: str, options: dict[str, Any]) -> None:
     given = context.get_parameter_source
+    if mode == "stream" and options["load_test"]:
+        raise click.UsageError("load test mode is not supported for streaming relays")
+    if mode == "stream" and options["count"] > 1:
+        raise click.UsageError("-n/--count does not apply to stream mode")
+    if mode != "stream" and options["batches"]:
+        raise click.UsageError("--batches only applies to stream mode")
     if not options["load_test"]:
         if options["count"] > 1:
             raise click.UsageError("-n/--count > 1 requires --load-test")
@@ -173,19 +190,20 @@ def _target(options: dict[str, Any]) -> Target:
 
 def _run(mode: str, target: Target, as_json: bool, options: dict[str, Any]) -> bool:
     curve = load_curve()
-    request = json_request(mode, options["payload"].encode() or default_body(MODES[mode]))
+    request = _request(mode, options)
     choose = all_suppliers if options["every_supplier"] else one_supplier(options["supplier"])
     with ExitStack() as stack:
         queries = ChainQueries(target.node, not target.grpc_tls, QUERY_TIMEOUT_S)
         stack.callback(queries.channels.close)
         node = CometNode(target.node_rpc) if target.node_rpc else None
         client = (_simulating_client if options["simulate"] else _client)(target, queries, curve, options)
+        connection = _connection(mode, target, client, options["timeout"])
         if not options["load_test"]:
-            return _send_one(client, target, request, choose, latest_height(queries, node), as_json, options)
+            return _send_one(client, connection, request, choose, latest_height(queries, node), as_json, mode)
         watch = stack.enter_context(HeightWatch(lambda: latest_height(queries, node)))
         plan = LoadPlan(
             request=request,
-            relayer_url=_relayer_url(target),
+            relayer_url=target.relayer_url,
             choose_supplier=choose,
             count=options["count"],
             concurrency=options["concurrency"],
@@ -233,26 +251,41 @@ def _public_keys(text: str) -> list[PublicKey]:
     return keys
 
 
-def _relayer_url(target: Target) -> str:
+def _request(mode: str, options: dict[str, Any]) -> InnerRequest:
+    """Return what the service is asked. Raises UsageError."""
+    body = options["payload"].encode() or default_body(MODES[mode])
+    if mode != "stream":
+        return json_request(mode, body, options["path"])
     try:
-        RelayerConnection(target.relayer_url, 1.0).close()
+        return json_request(STREAM_TRANSPORT, stream_body(body, options["batches"]), options["path"])
     except ValueError as error:
-        raise click.UsageError(f"--relayer-url {redacted(target.relayer_url)}: {error}") from None
-    return target.relayer_url
+        raise click.UsageError(str(error)) from None
+
+
+def _connection(mode: str, target: Target, client: RelayClient, timeout_s: float) -> Connection:
+    """Return a connection to the relayer, not open yet. Raises UsageError for a URL that is none."""
+    url = target.relayer_url
+    try:
+        return client.connect(url, mode, timeout_s)
+    except ValueError as error:
+        raise click.UsageError(f"--relayer-url {redacted(url)}: {error}") from None
 
 
 def _send_one(
     client: RelayClient,
-    target: Target,
+    connection: Connection,
     request: InnerRequest,
     choose: ChooseSupplier,
     height: int,
     as_json: bool,
-    options: dict[str, Any],
+    mode: str,
 ) -> bool:
-    connection = RelayerConnection(_relayer_url(target), options["timeout"])
+    diagnosis: Diagnosis | StreamDiagnosis
     try:
-        diagnosis = diagnose(client, connection, request, choose, height)
+        if mode == "stream" and isinstance(connection, RelayerConnection):
+            diagnosis = diagnose_stream(client, connection, request, choose, height)
+        else:
+            diagnosis = diagnose(client, connection, request, choose, height)
     finally:
         connection.close()
     for note in diagnosis.notes:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pocket_protocol.errors import PocketError
-from relay_cli.relay.client import InnerRequest, RelayClient
-from relay_cli.relay.http_connection import RelayerConnection
+from relay_cli.relay.client import Connection, InnerRequest, RelayClient
 from relay_cli.relay.load_test import ChooseSupplier
-from relay_cli.relay.outcome import AnswerInvalid, BackendError, RelayOutcome, check_service_answer
+from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, BackendError, RelayOutcome, check_service_answer
 from relay_cli.relay.relay_session import RelaySession
 
 
@@ -51,7 +50,7 @@ class Diagnosis:
             }
             document["response"] = {
                 "size_bytes": self.outcome.size_bytes,
-                "status": response.status_code,
+                "status": response.status_code if response.status_code != NO_HTTP else None,
                 "headers": {name: list(values) for name, values in response.headers},
                 **_body_json(response.body),
             }
@@ -78,7 +77,7 @@ class Diagnosis:
 
 def diagnose(
     client: RelayClient,
-    connection: RelayerConnection,
+    connection: Connection,
     request: InnerRequest,
     choose_supplier: ChooseSupplier,
     height: int,
@@ -111,7 +110,8 @@ def _time_lines(outcome: RelayOutcome) -> list[str]:
 
 def _payload_lines(outcome: RelayOutcome) -> list[str]:
     response = outcome.response
-    lines = ["", "=== Response Payload ===", f"HTTP {response.status_code}"]
+    lines = ["", "=== Response Payload ==="]
+    lines += [f"HTTP {response.status_code}"] if response.status_code != NO_HTTP else []
     lines += [f"{name}: {value}" for name, values in response.headers for value in values]
     shown = _body_json(response.body)
     if "json" in shown:

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pocket_protocol.errors import PocketError
-from relay_cli.relay.client import InnerRequest, RelayClient
-from relay_cli.relay.http_connection import RelayerConnection
+from relay_cli.relay.client import Connection, InnerRequest, RelayClient
 from relay_cli.relay.load_results import LoadResults
 from relay_cli.relay.outcome import check_service_answer
 from relay_cli.relay.relay_session import RelaySession
@@ -73,7 +72,8 @@ class LoadTest:
         self._stopping.set()
 
     def _work(self) -> None:
-        connection = RelayerConnection(self._plan.relayer_url, self._plan.timeout_s)
+        plan = self._plan
+        connection = self._client.connect(plan.relayer_url, plan.request.transport, plan.timeout_s)
         try:
             while not self._stopping.is_set():
                 number = next(self._numbers)
@@ -90,7 +90,7 @@ class LoadTest:
         due = self._started_at + number / self._plan.per_second
         return not self._stopping.wait(max(0.0, due - time.monotonic()))
 
-    def _send(self, connection: RelayerConnection, number: int) -> None:
+    def _send(self, connection: Connection, number: int) -> None:
         request = self._plan.request
         try:
             session = self._client.source.at(self._height())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pocket_protocol.envelope import HttpResponse, decode_http_response
 from pocket_protocol.errors import Malformed, Refused, Unavailable
 
+NO_HTTP = 0  # status of an answer that is a message of its own, not an HTTP response
 _SHOWN_CHARACTERS = 200
 
 

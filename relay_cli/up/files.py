@@ -42,12 +42,20 @@ def relayer_settings(layout: Layout) -> dict[str, Any]:
     """Return the content of relayer.yaml."""
     ports = layout.ports
     backend = {"url": ports.url("backend")}
+    socket_backend = {"url": f"{ports.url('backend').replace('http', 'ws', 1)}/ws"}
+    http_backends = dict.fromkeys(("jsonrpc", "rest", "cometbft"), backend)
     return {
         "listen_addr": ports.address("relayer"),
         **_shared(layout, "relayer-metrics"),
         "services": {
-            "develop-http": {"default_backend": "jsonrpc", "backends": {"jsonrpc": backend, "rest": backend}},
-            "develop-rest": {"default_backend": "rest", "backends": {"rest": backend, "jsonrpc": backend}},
+            "develop-http": {
+                "default_backend": "jsonrpc",
+                "backends": {**http_backends, "websocket": socket_backend},
+            },
+            "develop-rest": {
+                "default_backend": "rest",
+                "backends": {**http_backends, "websocket": socket_backend},
+            },
         },
         "default_validation_mode": "eager",
         "health_check": {"enabled": True, "addr": ports.address("health")},

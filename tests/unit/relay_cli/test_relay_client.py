@@ -368,5 +368,5 @@ def test_options_that_do_not_fit_are_refused(arguments: list[str], more: list[st
 
 
 def test_modes_that_do_not_exist_say_which_do() -> None:
-    result = CliRunner().invoke(cli, ["relay", "websocket", "--service", "x"])
-    assert result.exit_code == 2 and "there are jsonrpc and cometbft" in result.output
+    result = CliRunner().invoke(cli, ["relay", "soap", "--service", "x"])
+    assert result.exit_code == 2 and "jsonrpc, cometbft, websocket, stream" in result.output
