@@ -32,7 +32,7 @@ from relayer_web.sweeper import NEVER, Sweeper, is_closed, shut
 from relayer_web.websocket.handshake import Upgrade
 
 RECEIVE_BYTES: Final = 65536
-FIRST_REQUEST_S: Final = 1.0
+QUIET_S: Final = 1.0
 LINGER_S: Final = 1.0
 LINGER_BYTES: Final = 1 << 20
 SMALL_BODY_BYTES: Final = 65536
@@ -95,15 +95,15 @@ class ClientConnection:
         self.idle = False
         self.expired = False
         self.served = 0
-        self._opened_at = time.monotonic()
+        self._idle_since = time.monotonic()
         self._shell = shell
         self._through_wsgi = through_wsgi
         self._takes_relays = takes_relays
         self._writing = False
 
     def may_end(self, now: float) -> bool:
-        """Between requests; a new connection's first one gets a moment to arrive."""
-        return self.idle and (self.served > 0 or now - self._opened_at > FIRST_REQUEST_S)
+        """Quiet for a while: a client about to send its next request would lose it; served, it is told to close."""
+        return self.idle and now - self._idle_since > QUIET_S
 
     def expire(self) -> None:
         """Called by the sweeper: end what this connection waits for."""
@@ -283,6 +283,7 @@ class ClientConnection:
         if not self.buffer and not self.idle:
             limits = self._shell.limits
             self.idle = True
+            self._idle_since = time.monotonic()
             self.deadline = time.monotonic() + (limits.idle_s if self.served else limits.client_timeout_s)
         chunk = self._receive(RECEIVE_BYTES)
         if not chunk:

@@ -12,6 +12,7 @@ import structlog
 
 from operations.config_file import ConfigInvalid, Loaded
 from relayer_web.config import CONFIG_VARIABLE, RelayerConfig, load_relayer_config
+from relayer_web.config_effects import log_changes
 
 log = structlog.get_logger("relayer")
 
@@ -38,10 +39,13 @@ def log_warnings() -> None:
 def reload_config() -> bool:
     """Read the file again; keep what is known, and return False, when it is wrong."""
     global _current
+    before = _current
     try:
         _current = load_relayer_config(os.environ[CONFIG_VARIABLE])
     except ConfigInvalid as error:
         log.error("configuration not changed: the file is not valid", error=str(error))
         return False
+    if before is not None:
+        log_changes(before.config, _current.config, in_new_workers=True)
     log_warnings()
     return True

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
 
-from relayer_web.backends.configured import ConfiguredBackends
 from relayer_web.backends.contract import EndpointReport
 from relayer_web.config import RelayerConfig
 from relayer_web.current_config import current_config
@@ -21,12 +20,11 @@ from relayer_web.grpc_web import is_grpc_web, is_preflight, preflight_answer, se
 from relayer_web.inbound import Answer, Inbound
 from relayer_web.pipeline import serve_relay
 from relayer_web.position import HeightUnknown
-from relayer_web.runtime import Runtime
 from relayer_web.unanswered import count_unanswered
 from relayer_web.websocket.bridge import TRANSPORT
 from relayer_web.websocket.bridges import Bridges
 from relayer_web.websocket.handshake import Upgrade
-from relayer_web.wired import wired
+from relayer_web.wired import Wired, wired
 
 FRONT_END_VARIABLE = "POCKET_RELAYER_FRONT_END"
 DEFAULT_FRONT_END = "relayer_web.front_end:relaying_front_end"
@@ -35,7 +33,9 @@ DEFAULT_FRONT_END = "relayer_web.front_end:relaying_front_end"
 class FrontEnd(Protocol):
     """Everything the server shell needs from what it serves."""
 
-    config: RelayerConfig
+    @property
+    def config(self) -> RelayerConfig:
+        """The configuration as it is now."""
 
     def start(self) -> None:
         """Begin; called in the worker process, once, before the first connection."""
@@ -71,27 +71,22 @@ class FrontEnd(Protocol):
 class RelayingFrontEnd:
     """The relay pipeline behind the server."""
 
-    def __init__(
-        self,
-        config: RelayerConfig,
-        runtime: Runtime,
-        backends: ConfiguredBackends,
-        has_keys: Callable[[], bool],
-    ) -> None:
-        self.config = config
-        self._has_keys = has_keys
-        self._runtime = runtime
-        self._backends = backends
+    def __init__(self, relaying: Wired) -> None:
+        self._relaying = relaying
+        self._runtime = relaying.runtime
         self._bridges = Bridges(
-            runtime,
-            lambda service_id: backends.select(service_id, TRANSPORT),
-            lambda service_id: config.timeouts(service_id).dial_timeout_seconds,
+            relaying.runtime,
+            lambda service_id: relaying.backends.select(service_id, TRANSPORT),
+            lambda service_id: self.config.timeouts(service_id).dial_timeout_seconds,
         )
         self._draining = False
 
+    @property
+    def config(self) -> RelayerConfig:
+        return self._relaying.config
+
     def start(self) -> None:
-        self._runtime.start()
-        self._backends.start()
+        self._relaying.start()
         self._bridges.start()
 
     def drain(self) -> None:
@@ -101,8 +96,7 @@ class RelayingFrontEnd:
 
     def stop(self) -> None:
         self._bridges.stop()
-        self._backends.stop()
-        self._runtime.stop()
+        self._relaying.stop()
 
     def serve(self, inbound: Inbound) -> Answer:
         if is_grpc_web(inbound):
@@ -131,23 +125,20 @@ class RelayingFrontEnd:
             runtime.position.current()
         except HeightUnknown:
             reasons.append("block height unknown")
-        if not self._has_keys():
+        if not self._relaying.outside.signing_keys():
             reasons.append("no signing keys")
         return reasons
 
     def endpoints(self, service_id: str) -> Sequence[EndpointReport]:
-        return self._backends.report(service_id)
+        return self._relaying.backends.report(service_id)
 
     def in_flight(self, service_id: str) -> int:
-        return self._backends.in_flight(service_id)
+        return self._relaying.backends.in_flight(service_id)
 
 
 def relaying_front_end(config: RelayerConfig) -> FrontEnd:
     """Wire the relay pipeline of this process. Raises what `build_runtime` raises."""
-    relaying = wired(config)
-    return RelayingFrontEnd(
-        config, relaying.runtime, relaying.backends, lambda: bool(relaying.outside.signing_keys())
-    )
+    return RelayingFrontEnd(wired(config))
 
 
 @cache

@@ -134,6 +134,10 @@ class RelayerMetrics:
         for name, (text, labels) in _SHARED_COUNTERS.items():
             self._families[name] = Counter(name, text, labels, registry=registry)
 
+    def know(self, services: Collection[str]) -> None:
+        """Have these services be the configured ones."""
+        self._services = frozenset(services)
+
     def service(self, service_id: str) -> str:
         """The label of a service id that may come from a sender."""
         return service_id if service_id in self._services else UNKNOWN

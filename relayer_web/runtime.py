@@ -11,6 +11,7 @@ import structlog
 from relay_store.block_feed import BlockFeed
 from relayer_web.admission import Admission
 from relayer_web.backends.contract import Backends
+from relayer_web.config import RelayerConfig
 from relayer_web.metering import Metering
 from relayer_web.metrics import RelayerMetrics
 from relayer_web.mining import Miner
@@ -51,5 +52,6 @@ class Runtime:
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
     on_defect: Callable[[Exception], None] = lambda error: log.error("relay failed", exc_info=error)
     start: Callable[[], None] = lambda: None
+    reconfigure: Callable[[RelayerConfig, Backends], None] = lambda config, backends: None
     drain: Callable[[], None] = lambda: None  # the process will end; called from a signal handler
     stop: Callable[[], None] = lambda: None

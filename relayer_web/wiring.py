@@ -6,6 +6,7 @@ Done in each worker process after the fork: connections, threads and the curve's
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import structlog
 
 from pocket_chain.facts import ChainFacts
 from pocket_protocol.errors import PocketError, Unavailable
+from pocket_protocol.signer import PrivateKey
 from relay_store.block_feed import BlockFeed
 from relay_store.connection import Store, connect
 from relay_store.entity_cache import invalidate_by_message
@@ -45,6 +47,7 @@ from relayer_web.verification import Verifier
 
 COMMIT_CONNECTIONS = 4
 KEY_POLL_S = 2.0
+LEAVING_KEY_S = 60.0
 METRICS_FLUSH_S = 1.0
 
 log = structlog.get_logger("relayer")
@@ -149,6 +152,7 @@ class _Wiring:
                 "message not understood", channel=channel, error=str(error)
             ),
         )
+        self.throttle = FailureThrottle()
         self.distrust = Distrust(extensions.optimistic_distrust_seconds)
         self.settlements: SettlementQueue[Owed] = SettlementQueue(
             QueueLimits(extensions.optimistic_queue_relays, extensions.optimistic_queue_mb << 20),
@@ -156,12 +160,42 @@ class _Wiring:
             lambda owed, error: drop_owed(owed, error, self.distrust),
         )
         self._undeclared: set[tuple[str, str, str]] = set()
+        self._leaving_keys: dict[str, PrivateKey] = {}
+        self._keys_left_at = 0.0
         self._stopping = threading.Event()
 
     def runtime(self, make_backends: Callable[[RelayerMetrics], Backends]) -> Runtime:
-        config, metrics, outside = self.config, self.metrics, self.outside
-        extensions, compression = config.extensions, config.response_compression
-        curve = outside.curve
+        runtime = Runtime(
+            store_gate=self.gate,
+            position=self.position,
+            backends=make_backends(self.metrics),
+            signer=ResponseSigner(self.outside.curve, self._signing_key),
+            publisher=RelayPublisher(
+                self.commits,
+                self.keys,
+                self.flusher.mark,
+                on_repeat=lambda: self.metrics.count("publish_repeats"),
+            ),
+            metrics=self.metrics,
+            feed=self.feed,
+            start=self.start,
+            drain=self.settlements.close,
+            stop=self.stop,
+            **self._parts(self.config),
+        )
+
+        def reconfigure(config: RelayerConfig, backends: Backends) -> None:
+            self.metrics.know(config.services)
+            runtime.backends = backends
+            for name, part in self._parts(config).items():
+                setattr(runtime, name, part)
+
+        runtime.reconfigure = reconfigure
+        return runtime
+
+    def _parts(self, config: RelayerConfig) -> dict[str, Any]:
+        """The parts of a runtime that a change of the configuration replaces; what they share outlives them."""
+        metrics, curve, extensions = self.metrics, self.outside.curve, config.extensions
         metering = Metering(
             self.facts,
             self.meter,
@@ -170,62 +204,51 @@ class _Wiring:
             fails_open=config.relay_meter.fail_behavior == "open",
             on_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
         )
-        return Runtime(
-            admission=Admission(
-                self._services(),
+        return {
+            "admission": Admission(
+                _services(config),
                 self.registry,
                 holds_key=self._holds_key,
-                has_keys=lambda: bool(outside.signing_keys()),
+                has_keys=lambda: bool(self.outside.signing_keys()),
                 on_optimistic=lambda relay: metrics.count(
                     "relays_served_optimistically", relay.service_id, metrics.transport(relay.transport)
                 ),
                 on_undeclared=self._note_undeclared,
             ),
-            store_gate=self.gate,
-            position=self.position,
-            backends=make_backends(metrics),
-            verifier=Verifier(
+            "verifier": Verifier(
                 self.facts,
                 curve,
                 self._holds_key,
-                FailureThrottle(),
+                self.throttle,
                 strict_signatures=extensions.strict_signatures,
                 max_ring_size=extensions.max_ring_size,
                 refuse_placeholder_rings=extensions.refuse_placeholder_rings,
             ),
-            metering=metering,
-            signer=ResponseSigner(curve, lambda supplier: outside.signing_keys().get(supplier)),
-            miner=Miner(self.facts, margin_blocks=extensions.mining_margin_blocks),
-            publisher=RelayPublisher(
-                self.commits,
-                self.keys,
-                self.flusher.mark,
-                on_repeat=lambda: metrics.count("publish_repeats"),
-            ),
-            metrics=metrics,
-            feed=self.feed,
-            simulation=SimulationGate(
-                config.simulation,
-                config.services,
-                self._holds_key,
-                SimulationReplays(
-                    self.commits, self.keys, ttl_s=2 * config.simulation.freshness_window_seconds
-                ),
-                curve,
-                on_result=lambda *labels: metrics.count("simulated_relays", *labels),
-            ),
-            served_first=ServedFirst(
+            "metering": metering,
+            "meter_is_sound": lambda service_id: self._meter_is_sound(metering, service_id),
+            "miner": Miner(self.facts, margin_blocks=extensions.mining_margin_blocks),
+            "simulation": self._simulation(config),
+            "served_first": ServedFirst(
                 lambda service_id: config.validation_mode(service_id) == "optimistic",
                 self._holds_key,
                 self.settlements,
                 self.distrust,
             ),
-            meter_is_sound=lambda service_id: self._meter_is_sound(metering, service_id),
-            compression=Compression(compression.enabled, compression.min_size_bytes),
-            max_response_bytes=config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
-            start=self.start,
-            drain=self.settlements.close,
-            stop=self.stop,
+            "compression": Compression(
+                config.response_compression.enabled, config.response_compression.min_size_bytes
+            ),
+            "max_response_bytes": config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
+        }
+
+    def _simulation(self, config: RelayerConfig) -> SimulationGate:
+        section = config.simulation
+        return SimulationGate(
+            section,
+            config.services,
+            self._holds_key,
+            SimulationReplays(self.commits, self.keys, ttl_s=2 * section.freshness_window_seconds),
+            self.outside.curve,
+            on_result=lambda *labels: self.metrics.count("simulated_relays", *labels),
         )
 
     def start(self) -> None:
@@ -236,7 +259,7 @@ class _Wiring:
         self.flusher.start()
         self.settlements.start()
         for name, work, every_s in (
-            ("key-poll", self.outside.poll_keys, KEY_POLL_S),
+            ("key-poll", self._poll_keys, KEY_POLL_S),
             ("metrics-flush", self._flush_metrics, METRICS_FLUSH_S),
         ):
             threading.Thread(target=self._repeat, args=(work, every_s), name=name, daemon=True).start()
@@ -252,15 +275,20 @@ class _Wiring:
         self.store.close()
         self.commit_store.close()
 
-    def _services(self) -> dict[str, ServedService]:
-        config = self.config
-        return {
-            service_id: ServedService(service_id, service.default_backend, config.max_body_bytes(service_id))
-            for service_id, service in config.services.items()
-        }
-
     def _holds_key(self, supplier: str) -> bool:
         return supplier in self.outside.signing_keys()
+
+    def _signing_key(self, supplier: str) -> PrivateKey | None:
+        """The key of a supplier; for a moment also a removed one's, for relays that were accepted before."""
+        return self.outside.signing_keys().get(supplier) or self._leaving_keys.get(supplier)
+
+    def _poll_keys(self) -> None:
+        before = dict(self.outside.signing_keys())
+        self.outside.poll_keys()
+        now = self.outside.signing_keys()
+        removed = {supplier: key for supplier, key in before.items() if supplier not in now}
+        if removed or time.monotonic() - self._keys_left_at > LEAVING_KEY_S:
+            self._leaving_keys, self._keys_left_at = removed, time.monotonic()
 
     def _handlers(self) -> dict[str, Handler]:
         keys, facts = self.keys, self.facts
@@ -339,3 +367,10 @@ class _Wiring:
                 work()
             except Exception as error:
                 log.error("a background task failed", task=threading.current_thread().name, exc_info=error)
+
+
+def _services(config: RelayerConfig) -> dict[str, ServedService]:
+    return {
+        service_id: ServedService(service_id, service.default_backend, config.max_body_bytes(service_id))
+        for service_id, service in config.services.items()
+    }
