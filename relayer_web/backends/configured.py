@@ -89,8 +89,8 @@ class ConfiguredBackends:
 
     def report(self, service_id: str) -> Sequence[EndpointReport]:
         return [
-            EndpointReport(endpoint.name, redacted(endpoint.url), endpoint.breaker.is_healthy())
-            for (service, _), pool in self._pools.items()
+            EndpointReport(endpoint.name, redacted(endpoint.url), endpoint.breaker.is_healthy(), transport)
+            for (service, transport), pool in self._pools.items()
             if service == service_id
             for endpoint in pool.endpoints
         ]

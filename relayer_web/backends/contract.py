@@ -112,6 +112,7 @@ class EndpointReport:
     name: str
     url: str
     healthy: bool
+    transport: str = ""  # the status page alone shows it
 
 
 class Backends(Protocol):
