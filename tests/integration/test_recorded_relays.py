@@ -83,9 +83,18 @@ def sessions_in(requests: list[bytes]) -> list[dict[str, Any]]:
 
 @contextmanager
 def recorded_network(
-    directory: Path, backend: ScriptedBackend, requests: list[bytes], height: int, blocks_per_session: int
+    directory: Path,
+    backend: ScriptedBackend,
+    requests: list[bytes],
+    height: int,
+    blocks_per_session: int,
+    *,
+    websocket: str = "",
 ) -> Iterator[Deployment]:
-    """The recorded chain at `height`, and our relayer on it with the recorded configuration and keys."""
+    """The recorded chain at `height`, and our relayer on it with the recorded configuration and keys.
+
+    `websocket`: URL of the backend for WebSocket relays.
+    """
     fixture = directory / "fixture.json"
     fixture.write_text(json.dumps({"sessions": sessions_in(requests)}))
 
@@ -102,6 +111,8 @@ def recorded_network(
             for transport, backend_settings in service["backends"].items():
                 if transport not in ("websocket", "grpc"):
                     backend_settings["url"] = f"http://{backend.address}"
+                elif transport == "websocket" and websocket:
+                    backend_settings["url"] = websocket
         settings["default_validation_mode"] = original["default_validation_mode"]
         settings["default_max_body_size_bytes"] = original["default_max_body_size_bytes"]
 
