@@ -21,10 +21,12 @@ from pocket_protocol.types import BlockHash, BlockPosition, Height
 from relay_store.store_errors import store_errors
 
 # KEYS: pm:height. ARGV: height, hash (hex), time (ns), chain id. Returns 1 when the block was taken.
+# A full store refuses what could need memory, but not after a write that cannot: so HDEL comes first.
 _RAISE: Final = """
 local known = redis.call('HMGET', KEYS[1], 'height', 'chain_id')
 if known[1] and known[2] == ARGV[4] and tonumber(known[1]) >= tonumber(ARGV[1]) then return 0 end
 local now = redis.call('TIME')
+redis.call('HDEL', KEYS[1], 'seen_ms')
 redis.call('HSET', KEYS[1], 'height', ARGV[1], 'hash', ARGV[2], 'time', ARGV[3], 'chain_id', ARGV[4],
   'seen_ms', now[1] * 1000 + math.floor(now[2] / 1000))
 return 1

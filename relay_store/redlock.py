@@ -16,10 +16,13 @@ from relay_store.connection import Store
 from relay_store.keys import LeaseKeys
 from relay_store.lease import LEASE_TTL_MS
 from relay_store.scripts import Call, run_script, run_scripts
-from relay_store.store_errors import StoreUnavailable, store_errors
+from relay_store.store_errors import store_errors
 
 CLOCK_DRIFT: Final = 0.01  # of the TTL, and 2 ms: how far the masters' clocks may run apart
 CLOCK_DRIFT_MS: Final = 2
+SILENT_S: Final = (
+    1.0  # a master that did not answer is not waited for again so soon: there may be many leases
+)
 
 
 class RedlockLease:
@@ -41,6 +44,7 @@ class RedlockLease:
         self._ttl_ms = ttl_ms
         self._monotonic = monotonic
         self._majority = len(self._masters) // 2 + 1
+        self._silent_until: dict[int, float] = {}  # masters that did not answer, by their position
 
     def acquire(self, keys: LeaseKeys, token: str) -> int | None:
         """Take the lease from a majority, then the ownership; return the epoch, None if either failed."""
@@ -70,12 +74,18 @@ class RedlockLease:
         return int(seconds) * 1000 + int(microseconds) // 1000
 
     def _on_masters(self, script: str, keys: LeaseKeys, token: str) -> list[object]:
-        replies: list[object] = []
-        for master in self._masters:
+        return self._ask(lambda master: run_script(master, script, (keys.lease,), token, self._ttl_ms))
+
+    def _ask(self, question: Callable[[Store], object]) -> list[object]:
+        """Return each master's reply, None for those that do not answer or did not do so a moment ago."""
+        replies: list[object] = [None] * len(self._masters)
+        for position, master in enumerate(self._masters):
+            if self._monotonic() < self._silent_until.get(position, float("-inf")):
+                continue
             try:
-                replies.append(run_script(master, script, (keys.lease,), token, self._ttl_ms))
+                replies[position] = question(master)
             except Unavailable:
-                replies.append(None)
+                self._silent_until[position] = self._monotonic() + SILENT_S
         return replies
 
     def renew(self, held: Sequence[LeaseKeys], token: str) -> list[bool]:
@@ -85,12 +95,9 @@ class RedlockLease:
         votes = [0] * len(held)
         calls = [Call((keys.lease,), (token, self._ttl_ms)) for keys in held]
         started = self._monotonic()
-        for master in self._masters:
-            try:
-                replies = run_scripts(master, "lease_renew", calls)
-            except StoreUnavailable:
-                continue
-            votes = [count + int(reply) for count, reply in zip(votes, replies, strict=True)]
+        for replies in self._ask(lambda master: run_scripts(master, "lease_renew", calls)):
+            if isinstance(replies, list):
+                votes = [count + int(reply) for count, reply in zip(votes, replies, strict=True)]
         in_time = (self._monotonic() - started) * 1000 < self._ttl_ms
         owned = self._show(held, token)
         return [in_time and count >= self._majority and own for count, own in zip(votes, owned, strict=True)]

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from pocket_protocol.types import BlockHash, BlockPosition, Height
 from relay_store import nodes, ticket, version
-from relay_store.connection import Store
+from relay_store.block_feed import BlockPublisher
+from relay_store.connection import Store, connect
 from relay_store.keys import Keys
 from relay_store.lease import LEASE_TTL_MS, StoreLease, new_token
+from relay_store.redlock import RedlockLease
+from relay_store.store_errors import StoreFull, store_errors
+from tests.stores import private_server
 
 KEYS, S = Keys(), "pokt1s"
 LEASES = [KEYS.supplier_lease(S), KEYS.beat_lease()]
@@ -53,6 +61,45 @@ def test_a_thousand_leases_are_renewed_at_once(store: Store) -> None:
     renewed = lease.renew(held, "a")
     assert renewed.count(False) == 1 and not renewed[500]
     assert lease.renew([], "a") == []
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Store]:
+    """A store that is out of memory once `fill` is done."""
+    with private_server(tmp_path, **{"maxmemory-policy": "noeviction"}) as server:
+        opened = connect(server.connection_url)
+        yield opened
+        opened.close()
+
+
+def fill(store: Store) -> None:
+    store.client.config_set("maxmemory", 1)
+    with pytest.raises(StoreFull), store_errors():
+        store.client.set("more", "x")
+
+
+def test_a_full_store_keeps_nobody_from_taking_over(full: Store) -> None:
+    """Suppliers change hands, nodes show that they live and heights rise: none of it needs more than a few bytes."""
+    lease, keys, free = StoreLease(full), KEYS.supplier_lease(S), KEYS.supplier_lease("free")
+    heights = BlockPublisher(full.client, height_key=KEYS.height(), channel="c", chain_id="pocket")
+    assert lease.acquire(keys, "dead") == 1
+    fill(full)
+    assert lease.renew([keys], "dead") == [True]
+    full.client.delete(keys.lease)
+    assert lease.acquire(keys, "b") == 2 and full.client.get(keys.owner) == b"b"
+    assert lease.acquire(free, "b") == 1 and lease.renew([keys, free], "b") == [True, True]
+    nodes.heartbeat(full, KEYS, "n1")
+    assert nodes.live_nodes(full, KEYS) == ["n1"]
+    assert heights.publish(BlockPosition(Height(5), BlockHash(bytes(32)), 1))
+    assert not heights.publish(BlockPosition(Height(5), BlockHash(bytes(32)), 1))
+
+
+def test_a_full_store_keeps_nobody_from_taking_over_by_redlock(full: Store) -> None:
+    lease, keys = RedlockLease([full], full), KEYS.supplier_lease(S)
+    fill(full)
+    assert lease.acquire(keys, "a") == 1 and lease.renew([keys], "a") == [True]
+    full.client.delete(keys.lease)
+    assert lease.acquire(keys, "b") == 2 and full.client.get(keys.owner) == b"b"
 
 
 def test_tokens_differ() -> None:

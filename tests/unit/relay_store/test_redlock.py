@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,6 +56,38 @@ def test_a_minority_of_masters_may_be_down(
     assert lease.acquire(keys, "a") is None
 
 
+def test_a_master_that_hangs_costs_one_wait_and_not_one_for_each_lease(
+    servers: list[ValkeyServer], masters: list[Store], store: Store
+) -> None:
+    lease = RedlockLease(masters, store)
+    held = [KEYS.supplier_lease(f"pokt1s{number}") for number in range(50)]
+    pid = int(masters[1].client.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert [lease.acquire(keys, "a") for keys in held] == [1] * 50
+        assert lease.renew(held, "a") == [True] * 50
+        assert time.monotonic() - started < 2.0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_master_that_hung_is_asked_again(masters: list[Store], store: Store) -> None:
+    clock = iter(range(0, 1000, 10))
+    lease, keys = (
+        RedlockLease(masters, store, ttl_ms=60_000, monotonic=lambda: next(clock)),
+        KEYS.supplier_lease(S),
+    )
+    pid = int(masters[1].client.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert lease.acquire(keys, "a") == 1
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert lease.acquire(keys, "a") == 2
+    assert masters[1].client.get(keys.lease) == b"a"
+
+
 def test_a_failed_attempt_leaves_nothing_behind(masters: list[Store], store: Store) -> None:
     lease, keys = RedlockLease(masters, store), KEYS.supplier_lease(S)
     for master in masters[:2]:
@@ -88,8 +124,8 @@ def test_a_lease_whose_ownership_is_anothers_is_not_renewed(masters: list[Store]
 
 
 def test_an_attempt_that_took_too_long_does_not_count(masters: list[Store], store: Store) -> None:
-    now = iter([0.0, 3.0, 10.0, 13.1])
-    lease = RedlockLease(masters, store, monotonic=lambda: next(now))
+    seconds = itertools.count()  # one passes before each master is asked
+    lease = RedlockLease(masters, store, monotonic=lambda: next(seconds))
     assert lease.acquire(KEYS.beat_lease(), "a") is None
     assert not any(master.client.exists(KEYS.beat_lease().lease) for master in masters)
 
