@@ -41,6 +41,7 @@ def celery_settings(config: MinerConfig) -> dict[str, Any]:
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,  # else a broker that is out of memory ends the worker
         "result_backend": None,
         "result_expires": None,
         "task_ignore_result": True,

@@ -17,7 +17,7 @@ from relay_store.keys import Keys
 from relay_store.lease import Lease, StoreLease
 from relay_store.nodes import heartbeat, leave, live_nodes
 from relay_store.redlock import RedlockLease
-from relay_store.store_errors import store_errors
+from relay_store.store_errors import StoreUnavailable, store_errors
 
 ORPHAN_S: Final = 0.4  # a free supplier beyond the fair share is taken when nobody else did for so long
 KNOWN_FOR_MS: Final = 3_600_000
@@ -152,16 +152,24 @@ class Leases:
         leave(self._store, self._keys, self._name)
 
     def _look_for_free(self, wanted: Collection[str], now: float) -> None:
-        """Note since when suppliers we do not own have no lease on a majority of the masters."""
+        """Note since when suppliers we do not own have no lease on a majority of the masters.
+
+        A master that does not answer says nothing; acquiring needs a majority anyway.
+        """
         others = [supplier for supplier in wanted if supplier not in self._owned]
         missing = dict.fromkeys(others, 0)
         for master in self._masters if others else ():
-            with store_errors():
-                pipeline = master.client.pipeline(transaction=False)
-                for supplier in others:
-                    pipeline.exists(self._keys.lease(supplier))
-                for supplier, exists in zip(others, pipeline.execute(), strict=True):
-                    missing[supplier] += not exists
+            try:
+                with store_errors():
+                    pipeline = master.client.pipeline(transaction=False)
+                    for supplier in others:
+                        pipeline.exists(self._keys.lease(supplier))
+                    found = pipeline.execute()
+            except StoreUnavailable as error:
+                log.warning("free suppliers not seen", error=str(error)[:200])
+                continue
+            for supplier, exists in zip(others, found, strict=True):
+                missing[supplier] += not exists
         majority = len(self._masters) // 2 + 1
         self._free_since = {
             supplier: self._free_since.get(supplier, now)

@@ -86,16 +86,16 @@ class Sweep:
         metrics.set("ha_miner_redis_max_memory_bytes", use.limit)
 
     def _managed(self) -> list[str]:
-        return sorted(self._registration.managed())
+        """All registered suppliers, and this node's own: the task that registers one may have been lost."""
+        return sorted({*self._registration.managed(), *self._miner.signing_keys()})
 
     def _owned(self, suppliers: Sequence[str]) -> list[str]:
         """Those of `suppliers` some node owns now: a task for another one would only lie there.
 
-        Leases over independent masters are not in the data store; there every owner counts that ever was.
+        Leases over independent masters are shown in the data store as well.
         """
-        keys, elsewhere = self._miner.keys, self._miner.config.extensions.redlock_urls
-        key = keys.owner if elsewhere else keys.lease
-        return [s for s, owned in self._ask(suppliers, lambda pipe, s: pipe.exists(key(s))) if owned]
+        lease = self._miner.keys.lease
+        return [s for s, owned in self._ask(suppliers, lambda pipe, s: pipe.exists(lease(s))) if owned]
 
     def _ask(self, suppliers: Sequence[str], question: Any) -> list[tuple[str, int]]:
         if not suppliers:

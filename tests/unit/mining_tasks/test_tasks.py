@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,32 @@ def test_the_sweep_sends_for_a_stream_nobody_was_told_of(mine: Mine, broker: Cel
     assert queued(broker, mine.supplier) == 1  # one task is enough
 
 
+def test_the_sweep_finds_a_supplier_whose_first_task_was_lost(mine: Mine, broker: Celery) -> None:
+    """Nobody has registered it yet: taking it over would have."""
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
+    swept(mine, broker).streams()
+    assert queued(broker, mine.supplier) == 1
+
+
 def test_the_sweep_sends_nothing_where_nobody_owns(mine: Mine, broker: Celery) -> None:
     tasks.register(mine.supplier)
     mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
     mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
     swept(mine, broker).streams()
+    assert queued(broker, mine.supplier) == 0
+
+
+def test_the_sweep_sends_nothing_for_a_lease_that_ran_out_on_the_lock_stores(
+    mine: Mine, broker: Celery
+) -> None:
+    """With Redlock too, the data store shows the lease as long as it is renewed; an owner there ever was."""
+    extensions = replace(mine.miner.config.extensions, redlock_urls=("redis://a", "redis://b", "redis://c"))
+    mine.miner.config = replace(mine.miner.config, extensions=extensions)
+    tasks.register(mine.supplier)
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
+    sweep = swept(mine, broker)
+    mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
+    sweep.streams()
     assert queued(broker, mine.supplier) == 0
 
 
