@@ -137,6 +137,8 @@ class Outcomes:
         """The chain paid, or let the claim expire."""
         new = record.state if record.state.is_terminal else settlement.state
         fields = settlement.to_fields()
+        if not amount(record, "claimed_upokt"):  # claimed by a miner that left no word of it
+            fields["claimed_upokt"] = settlement.claimed_upokt
         if "expired_upokt" in fields:
             fields["expired_upokt"] = settlement.claimed_upokt or amount(record, "claimed_upokt")
         moved = self._move(record, new, fields)

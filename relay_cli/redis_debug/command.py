@@ -1,9 +1,10 @@
-"""`pocket-relay-miner redis-debug`: tables of what the store holds; nothing is changed (decisions.md F)."""
+"""`pocket-relay-miner redis-debug`: tables of what the store holds; only `import-sessions` writes (decisions.md F)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mining_tasks.ledger import Row, grand_total, read_ledger
+from mining_tasks.reference_sessions import ReferenceSessions
+from mining_tasks.session_import import ALREADY, IMPORTED, OVER, Import, SessionImport
 from operations.config_file import ConfigInvalid
 from pocket_protocol.errors import PocketError
 from relay_cli.redis_debug.deployment import Deployment, open_deployment
@@ -38,7 +41,7 @@ WIDTH_OF_FILES = 400  # characters: addresses stay whole where nobody looks at c
 )
 @click.pass_context
 def redis_debug(context: click.Context, redis_url: str, config: Path | None) -> None:
-    """Look into the store: sessions, streams, dead letters. Nothing is changed.
+    """Look into the store: sessions, streams, dead letters. Only import-sessions changes anything.
 
     \b
     Example:
@@ -211,3 +214,30 @@ def dead(deployment: Deployment, suppliers: list[str], limit: int) -> list[dict[
         for supplier in suppliers
         for letter in dead_letters(deployment.store, deployment.keys, supplier, count=limit)
     ]
+
+
+@redis_debug.command("import-sessions")
+@click.option("--supplier", default="", help="Only this operator address.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done; what is damaged is seen as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.pass_context
+def import_sessions(context: click.Context, supplier: str, dry_run: bool, as_json: bool) -> None:
+    """Take over the open sessions of a reference miner from its keys in the same store.
+
+    Stop its miners first, run this, then start ours. Open trees go through the supplier's stream; claimed ones become
+    sealed sessions with the claimed root. May be repeated; nothing of the reference's is changed. Exit code 1 when a
+    session could not be taken over.
+    """
+    deployment: Deployment = context.obj
+    rows: list[Import] = []
+    try:
+        suppliers = (
+            [supplier] if supplier else ReferenceSessions(deployment.store, deployment.keys).suppliers()
+        )
+        for one in suppliers:
+            rows += SessionImport(deployment.store, deployment.keys, one, dry_run=dry_run).run()
+    except PocketError as error:
+        raise click.ClickException(str(error)) from None
+    documents = [asdict(row) for row in rows]
+    click.echo(json.dumps(documents)) if as_json else show(documents)
+    context.exit(0 if all(row.result in (IMPORTED, ALREADY, OVER) for row in rows) else 1)

@@ -21,6 +21,8 @@ from relay_cli.main import COMMANDS, cli
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.session_state import SessionSnapshot
+from tests.recorded import needs_recordings
+from tests.reference_dumps import load_dump, recorded_claims
 
 
 @dataclass
@@ -233,6 +235,31 @@ def test_redis_debug_ledger_adds_up_or_says_where_it_does_not(place: Place, stor
     store.client.hset(session, "leaves", 8)
     result = run(*command)
     assert result.exit_code == 1 and "8 leaves, 7 relays claimed" in result.stdout
+
+
+@needs_recordings
+def test_redis_debug_takes_over_what_a_reference_miner_left(place: Place, store: Store) -> None:
+    load_dump(store, "2x-height-704")
+    command = ("redis-debug", "--config", place.directory / "miner.yaml", "import-sessions")
+    refused = run(*command)
+    assert refused.exit_code == 1 and "a reference miner that lives holds the supplier" in refused.stderr
+    for key in store.client.scan_iter("ha:miner:instance:*"):
+        store.client.delete(key)
+    tried = run(*command, "--dry-run", "--json")
+    assert tried.exit_code == 0 and not list(store.client.scan_iter("pm:*"))
+    assert run(*command, "--json").stdout == tried.stdout
+    rows = [row for row in json.loads(tried.stdout) if row["result"] == "imported"]
+    roots = {(row["supplier"], row["session"]): bytes.fromhex(row["root"]) for row in rows}
+    assert roots == recorded_claims(703) and len(roots) == 7
+    one = rows[0]["supplier"]
+    again = run(*command, "--supplier", one).stdout
+    assert again.count("already ours") == sum(row["supplier"] == one for row in rows)
+    nodes = Keys().smst(rows[0]["supplier"], rows[0]["session"], "nodes")
+    store.client.delete(nodes)
+    for key in store.client.scan_iter("pm:*"):
+        store.client.delete(key)
+    damaged = run(*command)
+    assert damaged.exit_code == 1 and "a node of the tree is missing" in damaged.stdout
 
 
 def test_redis_debug_says_what_it_cannot_reach(tmp_path: Path) -> None:
