@@ -110,23 +110,26 @@ def hash_to_curve(encoded: bytes, is_point: Callable[[bytes], bool]) -> HashedPo
     raise NotHashable(public_key=encoded.hex())
 
 
-def load_curve(allow_slow_python: bool = False, table_bytes: int = 0) -> Curve:
+def load_curve(allow_slow_python: bool = False, table_bytes: int = 0, tables_after: int = 0) -> Curve:
     """Return the first backend that is installed and passes the self-test; `name` tells which.
 
-    `table_bytes` above 0 gives often seen keys tables within that much memory (`curve_tables`), per process.
+    `table_bytes` above 0 gives often seen keys tables within that much memory (`curve_tables`), per process, each
+    after `tables_after` verifications of a ring (0: after the module's own number).
 
     Imported here and not at the top, so that the pure core loads without any of the libraries. The `ecdsa`
     package comes last and only with leave, since it is slow and not constant time. Raises `NoCurve`.
     """
     from pocket_protocol import curve_libsecp256k1, curve_selftest
-    from pocket_protocol.curve_tables import TableCurve
+    from pocket_protocol.curve_tables import BUILD_AFTER, TableCurve
 
     failures: list[str] = []
     for load in curve_libsecp256k1.LIBRARIES:
         try:
             library = load()
             curve = (
-                TableCurve(library, table_bytes) if table_bytes else curve_libsecp256k1.LibraryCurve(library)
+                TableCurve(library, table_bytes, build_after=tables_after or BUILD_AFTER)
+                if table_bytes
+                else curve_libsecp256k1.LibraryCurve(library)
             )
             curve_selftest.check(curve)
         except (ImportError, AttributeError, NoCurve) as error:

@@ -133,6 +133,11 @@ class EntityCache(Generic[K, V]):
             return None
         return entry.value
 
+    def known(self) -> list[K]:
+        """The keys this process has a value of."""
+        with self._lock:
+            return [key for key, entry in self._entries.items() if entry.absence is None]
+
     def get(self, key: K) -> V:
         """The value. Raises what the loader raises, and `LookupTimeout`."""
         entry = self._entries.get(key)

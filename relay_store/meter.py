@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -130,6 +130,18 @@ class RelayMeter:
             self._commits.run(("EVAL", _REFUND, 1, key, reservation.cost_upokt))
         except Unavailable:
             self._count_error("refund")
+
+    def active_sessions(self, height: int) -> dict[tuple[str, str], int]:
+        """Return how many sessions metered by this process have not ended at `height`, by (supplier, service)."""
+        with self._lock:
+            allowances = list(self._described.values())
+        return dict(
+            Counter(
+                (allowance.supplier, allowance.service_id)
+                for allowance in allowances
+                if allowance.session_end_height >= height
+            )
+        )
 
     def hear_cleanup(self, payload: bytes) -> None:
         """Take a message of the clean-up channel, `<session>|<supplier>`: the session is over, drop its meter.

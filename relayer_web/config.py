@@ -126,6 +126,20 @@ class HealthCheckSection:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheWarmupSection:
+    """What is asked of the chain before the first relay needs it."""
+
+    enabled: bool = setting(True, doc="ask before the first relay")
+    known_applications: tuple[str, ...] = setting(
+        (), doc="beside those relayers have served in the last week"
+    )
+    warmup_concurrency: int = setting(10, minimum=1, blank_is_default=True, doc="applications at a time")
+    warmup_timeout_seconds: int = setting(
+        5, minimum=1, blank_is_default=True, doc="an application that takes longer is logged"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RelayMeterSection:
     """Metering of each application's stake (spec/relayer.md §3)."""
 
@@ -158,7 +172,8 @@ class RelayerExtensions(SharedExtensions):
     max_ring_size: int = setting(32, minimum=2, maximum=1024, doc="largest ring verified")
     refuse_placeholder_rings: bool = setting(False, doc="refuse relays of applications without gateways")
     curve_tables: bool = setting(False, doc="precomputed tables for busy keys: twice as fast, more memory")
-    curve_table_memory_mb: int = setting(128, minimum=1, doc="memory of all tables of one process")
+    curve_table_memory_mb: int = setting(128, minimum=20, doc="memory of all tables of one process")
+    curve_table_after_relays: int = setting(2000, minimum=1, doc="verified relays before a ring gets tables")
     optimistic_queue_relays: int = setting(
         2000, minimum=0, doc="answered and not yet verified, of one process; 0: all are verified first"
     )
@@ -208,7 +223,6 @@ class RelayerConfig:
     SUPERSEDED: ClassVar[dict[str, str]] = {
         "pprof": _NOT_A_PROFILER,
         "grace_period_extra_blocks": "the chain's grace period decides alone; a later relay is never paid",
-        "cache_warmup": "facts are read when first needed, and shared by all front ends through the store",
         "supplier_cache": "supplier states are always cached and re-read; there is nothing to choose",
     }
 
@@ -218,7 +232,7 @@ class RelayerConfig:
     keys: KeysSection = field(default_factory=KeysSection)
     services: Mapping[str, ServiceConfig] = setting(factory=dict, doc="by service id")
     default_validation_mode: Literal["eager", "optimistic"] = setting(
-        "eager", doc="optimistic runs as eager, with a warning"
+        "eager", doc="optimistic: answered first, then verified, charged and mined"
     )
     default_request_timeout_seconds: int = setting(
         30, minimum=0, blank_is_default=True, doc="a whole request to a backend, retries included"
@@ -228,6 +242,7 @@ class RelayerConfig:
     )
     metrics: MetricsSection = field(default_factory=MetricsSection)
     health_check: HealthCheckSection = field(default_factory=HealthCheckSection)
+    cache_warmup: CacheWarmupSection = field(default_factory=CacheWarmupSection)
     relay_meter: RelayMeterSection = field(default_factory=RelayMeterSection)
     http_transport: HttpTransportSection = field(default_factory=HttpTransportSection)
     response_compression: ResponseCompressionSection = field(default_factory=ResponseCompressionSection)

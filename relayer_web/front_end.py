@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Protocol
 
@@ -99,14 +100,26 @@ class RelayingFrontEnd:
         self._relaying.stop()
 
     def serve(self, inbound: Inbound) -> Answer:
-        if is_grpc_web(inbound):
-            return serve_grpc_web(inbound, lambda call: serve_grpc_relay(call, self._runtime))
-        if is_preflight(inbound):
-            return preflight_answer(inbound)
-        return serve_relay(inbound, self._runtime)
+        with self._counted():
+            if is_grpc_web(inbound):
+                return serve_grpc_web(inbound, lambda call: serve_grpc_relay(call, self._runtime))
+            if is_preflight(inbound):
+                return preflight_answer(inbound)
+            return serve_relay(inbound, self._runtime)
 
     def serve_websocket(self, upgrade: Upgrade) -> Answer | None:
-        return self._bridges.serve(upgrade)
+        with self._counted():
+            return self._bridges.serve(upgrade)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        metrics = self._runtime.metrics
+        metrics.count("inbound_requests_by_proto", "http1")
+        metrics.count("active_connections", by=1)
+        try:
+            yield
+        finally:
+            metrics.count("active_connections", by=-1)
 
     def unanswered(self, inbound: Inbound, answer: Answer) -> None:
         if answer.status == 200:

@@ -33,8 +33,10 @@ from relayer_web.current_config import current_config
 from relayer_web.grpc_refusals import UNIMPLEMENTED, grpc_refusal
 from relayer_web.grpc_relay import SEND_RELAY, GrpcAnswer, relay_metadata, serve_grpc_relay
 from relayer_web.grpc_sockets import peer_address
+from relayer_web.heap import keep_what_is_loaded
 from relayer_web.inbound import Inbound
 from relayer_web.refusals import INVALID_ARGUMENT
+from relayer_web.runtime import Runtime
 from relayer_web.unanswered import count_unanswered
 from relayer_web.wired import wired
 
@@ -164,7 +166,7 @@ def main(arguments: Sequence[str]) -> None:
     clock = RequestClock(config.extensions.client_timeout_seconds)
     runtime = relaying.runtime
     service = RelayService(
-        lambda inbound: serve_grpc_relay(inbound, runtime),
+        lambda inbound: _counted(inbound, runtime),
         clock,
         lambda inbound: count_unanswered(inbound, runtime),
     )
@@ -174,6 +176,7 @@ def main(arguments: Sequence[str]) -> None:
         server = RelayServer(service, addresses, config)
     except RuntimeError as error:
         sys.exit(f"gRPC process: {error}")
+    keep_what_is_loaded()
     server.start()
     threading.Thread(target=_watch_parent, args=(stopping, grace_s), daemon=True).start()
     while not stopping.wait(1.0):
@@ -181,6 +184,16 @@ def main(arguments: Sequence[str]) -> None:
     runtime.drain()
     server.stop(grace_s[0])
     relaying.stop()
+
+
+def _counted(inbound: Inbound, runtime: Runtime) -> GrpcAnswer:
+    metrics = runtime.metrics
+    metrics.count("inbound_requests_by_proto", "h2c")
+    metrics.count("active_connections", by=1)
+    try:
+        return serve_grpc_relay(inbound, runtime)
+    finally:
+        metrics.count("active_connections", by=-1)
 
 
 def _watch_parent(stopping: threading.Event, grace_s: list[float]) -> None:

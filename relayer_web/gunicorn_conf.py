@@ -38,6 +38,7 @@ from operations.setting import split_address  # noqa: E402
 from relayer_web.config import CONFIG_VARIABLE, RelayerConfig  # noqa: E402
 from relayer_web.current_config import current_config, log_warnings, reload_config  # noqa: E402
 from relayer_web.grpc_processes import GrpcProcesses  # noqa: E402
+from relayer_web.heap import keep_what_is_loaded  # noqa: E402
 from relayer_web.side_process import SideProcess  # noqa: E402
 
 GRACEFUL_S: Final = 30
@@ -133,6 +134,11 @@ def post_fork(server: Any, worker: Any) -> None:
     from grpc.experimental.gevent import init_gevent
 
     init_gevent()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Everything is loaded, nothing is served yet."""
+    keep_what_is_loaded()
 
 
 def when_ready(server: Any) -> None:

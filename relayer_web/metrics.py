@@ -59,6 +59,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "websocket_handshakes": ("bridges opened, by kind of handshake", ("service_id", "version")),
     "websocket_messages_forwarded": ("messages, by direction", ("service_id", "direction")),
     "websocket_relays_emitted": ("messages of backends answered as relays", ("service_id",)),
+    "inbound_requests_by_proto": ("relays by protocol", ("proto",)),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
     "backend_conn_reused": ("connections taken", ("service_id", "reused")),
     "simulated_relays": ("simulated relays", ("transport", "service", "supplier", "result")),
@@ -80,6 +81,19 @@ _HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = 
 }
 _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "current_block_height": ("last block", (), "livemostrecent"),
+    "height_stale": ("1 while no blocks are heard from the store", (), "livemostrecent"),
+    "active_connections": ("relays being served, and open WebSockets", (), "livesum"),
+    "relay_meter_sessions_active": (
+        "metered sessions that have not ended",
+        ("supplier", "service_id"),
+        "livemax",
+    ),
+    "supplier_keys_active": ("suppliers this process signs for", (), "livemax"),
+    "difficulty_target_bits": (
+        "leading zero bits of the mining difficulty",
+        ("service_id",),
+        "livemostrecent",
+    ),
     "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
     "optimistic_queue_relays": ("relays answered and not yet verified", (), "livesum"),
     "http_pool_in_flight": ("requests out at backends", ("service_id",), "livesum"),
@@ -90,9 +104,17 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
 _SHARED_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_cache_hits": ("cache hits", ("cache_type", "level")),
     "ha_cache_misses": ("cache misses", ("cache_type", "level")),
+    "ha_cache_invalidations": ("cache entries dropped because of a message", ("cache_type", "source")),
+    "ha_cache_chain_queries": ("questions to the node", ("query_type",)),
+    "ha_cache_chain_query_errors": ("questions the node did not answer", ("query_type",)),
+    "ha_cache_block_events_received": ("block messages heard", ()),
+    "ha_keys_changes": ("supplier keys that came or went", ("type",)),
     "ha_cache_supplier_contaminated": ("supplier states that count as absent", ("source",)),
     "ha_transport_redis_published": ("entries appended", ("supplier_addr", "service_id")),
     "ha_transport_redis_publish_errors": ("entries not appended", ("supplier_addr", "service_id")),
+}
+_SHARED_HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
+    "ha_cache_chain_query_latency_seconds": ("the node's answers", ("query_type",), FINE_S),
 }
 
 
@@ -103,6 +125,7 @@ def described() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         ("counter", _SHARED_COUNTERS, "", "_total"),
         ("gauge", _GAUGES, "ha_relayer_", ""),
         ("histogram", _HISTOGRAMS, "ha_relayer_", ""),
+        ("histogram", _SHARED_HISTOGRAMS, "", ""),
     ):
         for name, (text, labels, *_) in table.items():
             yield f"{beginning}{name}{ending}", kind, labels, text
@@ -131,6 +154,8 @@ class RelayerMetrics:
                 registry=registry,
                 multiprocess_mode=mode,  # type: ignore[arg-type]
             )
+        for name, (text, labels, buckets) in _SHARED_HISTOGRAMS.items():
+            self._families[name] = Histogram(name, text, labels, buckets=buckets, registry=registry)
         for name, (text, labels) in _SHARED_COUNTERS.items():
             self._families[name] = Counter(name, text, labels, registry=registry)
 
@@ -172,7 +197,7 @@ class RelayerMetrics:
                 key, value = self._events.popleft()
                 noted.setdefault(key, []).append(value)
             for key, values in noted.items():
-                if key[0] in _HISTOGRAMS:
+                if key[0] in _HISTOGRAMS or key[0] in _SHARED_HISTOGRAMS:
                     _observe_all(self._child(key), values)
                 else:
                     self._child(key).inc(sum(values))

@@ -43,7 +43,7 @@ def outside_of(config: RelayerConfig) -> Outside:
     """The configured node, broker, keys and curve. Raises `KeysInvalid`, `NoCurve`."""
     extensions, node = config.extensions, config.pocket_node
     table_bytes = extensions.curve_table_memory_mb << 20 if extensions.curve_tables else 0
-    curve = load_curve(extensions.allow_slow_python_crypto, table_bytes)
+    curve = load_curve(extensions.allow_slow_python_crypto, table_bytes, extensions.curve_table_after_relays)
     curve.randomize(secrets.token_bytes(32))
     keyring = Keyring(config.keys, curve) if config.keys.has_source or config.keys.keyring.backend else None
     nodes = [

@@ -29,6 +29,8 @@ from relay_store.subscription import Handler, Subscription
 from relayer_web.admission import Admission, Relay, ServedService
 from relayer_web.backends.contract import Backends
 from relayer_web.config import RelayerConfig
+from relayer_web.counted_chain import CountedChain
+from relayer_web.height_alarm import HEARD, HeightAlarm
 from relayer_web.metering import Metering
 from relayer_web.metrics import RelayerMetrics
 from relayer_web.mining import Miner
@@ -44,10 +46,12 @@ from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
 from relayer_web.throttle import FailureThrottle
 from relayer_web.verification import Verifier
+from relayer_web.warmup import KnownApplications, WarmUp
 
 COMMIT_CONNECTIONS = 4
 KEY_POLL_S = 2.0
 LEAVING_KEY_S = 60.0
+KNOWN_APPLICATIONS_S = 60.0
 METRICS_FLUSH_S = 1.0
 
 log = structlog.get_logger("relayer")
@@ -104,16 +108,17 @@ class _Wiring:
         self.commits = GroupCommit(
             self.commit_store, wait_s=wait_s, max_batch_commands=extensions.group_commit_commands
         )
+        self.height_alarm = HeightAlarm(lambda state: metrics.set("height_stale", 0 if state == HEARD else 1))
         self.feed = BlockFeed(self.store.client, height_key=self.keys.height())
         self.position = PositionSource(
             self.feed,
             outside.ask_node,
             block_time_s=extensions.block_time_seconds,
             stale_blocks=extensions.height_stale_blocks,
-            on_stale=lambda: metrics.count("stale_heights"),
+            on_stale=self._height_asked,
         )
         self.facts = ChainFacts(
-            outside.chain,
+            CountedChain(outside.chain, metrics),
             shared_facts(
                 self.store, self.keys, block_time_s=self.position.block_time_s, count=metrics.count_cache
             ),
@@ -159,7 +164,10 @@ class _Wiring:
             settle_owed,
             lambda owed, error: drop_owed(owed, error, self.distrust),
         )
+        self.known_applications = KnownApplications(self.store, self.keys)
+        self._active_sessions: dict[tuple[str, str], int] = {}
         self._undeclared: set[tuple[str, str, str]] = set()
+        self._keys_seen = dict(outside.signing_keys())
         self._leaving_keys: dict[str, PrivateKey] = {}
         self._keys_left_at = 0.0
         self._stopping = threading.Event()
@@ -261,8 +269,11 @@ class _Wiring:
         for name, work, every_s in (
             ("key-poll", self._poll_keys, KEY_POLL_S),
             ("metrics-flush", self._flush_metrics, METRICS_FLUSH_S),
+            ("known-applications", self._note_applications, KNOWN_APPLICATIONS_S),
         ):
             threading.Thread(target=self._repeat, args=(work, every_s), name=name, daemon=True).start()
+        if self.config.cache_warmup.enabled:
+            threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def stop(self) -> None:
         """End the threads and close the connections."""
@@ -283,35 +294,73 @@ class _Wiring:
         return self.outside.signing_keys().get(supplier) or self._leaving_keys.get(supplier)
 
     def _poll_keys(self) -> None:
-        before = dict(self.outside.signing_keys())
         self.outside.poll_keys()
-        now = self.outside.signing_keys()
+        before, now = self._keys_seen, dict(self.outside.signing_keys())
+        self._keys_seen = now
         removed = {supplier: key for supplier, key in before.items() if supplier not in now}
         if removed or time.monotonic() - self._keys_left_at > LEAVING_KEY_S:
             self._leaving_keys, self._keys_left_at = removed, time.monotonic()
+        for kind, count in (("removed", len(removed)), ("added", len(now.keys() - before.keys()))):
+            if count:
+                self.metrics.count("ha_keys_changes", kind, by=count)
+        self.metrics.set("supplier_keys_active", len(now))
+
+    def _warm_up(self) -> None:
+        section = self.config.cache_warmup
+        applications = [*section.known_applications, *self.known_applications.read()]
+        try:
+            WarmUp(self.facts, section.warmup_concurrency, section.warmup_timeout_seconds).run(applications)
+        except Exception as error:
+            log.error("caches not warmed", exc_info=error)
+
+    def _note_applications(self) -> None:
+        self.known_applications.note(self.facts.applications.known())
+
+    def _height_asked(self) -> None:
+        self.metrics.count("stale_heights")
+        self.height_alarm.note_question()
 
     def _handlers(self) -> dict[str, Handler]:
         keys, facts = self.keys, self.facts
 
+        def counted(kind: str, handle: Handler) -> Handler:
+            def counting(payload: bytes) -> None:
+                self.metrics.count("ha_cache_invalidations", kind, "pubsub")
+                handle(payload)
+
+            return counting
+
         def keyed(cache: Any, field_name: str) -> Handler:
-            return lambda payload: invalidate_by_message(payload, field_name, cache.invalidate, cache.clear)
+            return counted(
+                cache.name,
+                lambda payload: invalidate_by_message(payload, field_name, cache.invalidate, cache.clear),
+            )
 
         def params_at(payload: bytes) -> None:
             facts.shared_params_at.invalidate(int(payload))
 
         return {
-            keys.blocks_channel(): self.feed.hear,
+            keys.blocks_channel(): self._hear_block,
             keys.invalidation_channel("application"): keyed(facts.applications, "address"),
             keys.invalidation_channel("account"): keyed(facts.accounts, "address"),
             keys.invalidation_channel("service"): keyed(facts.services, "service_id"),
-            keys.invalidation_channel("supplier"): lambda payload: invalidate_by_message(
-                payload, "operator_address", self.registry.forget, self.registry.forget_all
+            keys.invalidation_channel("supplier"): counted(
+                "supplier",
+                lambda payload: invalidate_by_message(
+                    payload, "operator_address", self.registry.forget, self.registry.forget_all
+                ),
             ),
-            keys.invalidation_channel("shared_params"): lambda payload: facts.shared_params.clear(),
-            keys.invalidation_channel("service_factor"): self.factors.hear,
-            keys.params_channel(): params_at,
+            keys.invalidation_channel("shared_params"): counted(
+                "shared_params", lambda payload: facts.shared_params.clear()
+            ),
+            keys.invalidation_channel("service_factor"): counted("service_factor", self.factors.hear),
+            keys.params_channel(): counted("shared_params_at", params_at),
             keys.meter_cleanup_channel(): self.meter.hear_cleanup,
         }
+
+    def _hear_block(self, payload: bytes) -> None:
+        self.metrics.count("ha_cache_block_events_received")
+        self.feed.hear(payload)
 
     def _resubscribed(self) -> None:
         """Messages may have been missed: read the height again, and look up again what messages would have changed."""
@@ -355,11 +404,21 @@ class _Wiring:
             )
 
     def _flush_metrics(self) -> None:
+        self.height_alarm.look(self.position)
         seen = self.feed.last()
         if seen is not None:
+            self._show_active_sessions(seen.position.height)
             self.metrics.set("current_block_height", seen.position.height)
         self.metrics.set("optimistic_queue_relays", len(self.settlements))
         self.metrics.flush()
+
+    def _show_active_sessions(self, height: int) -> None:
+        """Sessions metered here that have not ended; pairs without any fall to 0."""
+        now = self.meter.active_sessions(height)
+        for pair in {**self._active_sessions, **now}:
+            if now.get(pair, 0) != self._active_sessions.get(pair):
+                self.metrics.set("relay_meter_sessions_active", now.get(pair, 0), *pair)
+        self._active_sessions = now
 
     def _repeat(self, work: Callable[[], None], every_s: float) -> None:
         while not self._stopping.wait(every_s):

