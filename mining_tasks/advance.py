@@ -24,6 +24,7 @@ from mining_tasks.seal import read_sealed_session
 from mining_tasks.sealing import Sealing
 from mining_tasks.settlement import find_settlement
 from mining_tasks.submission import Build, Submission
+from mining_tasks.submission_records import write_submission_record
 from mining_tasks.wiring import Miner
 from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import PocketError
@@ -249,9 +250,11 @@ class _Run:
 
     def _confirm_claim(self, one: Due) -> None:
         self._outcomes.claimed(one.record, one.sight.height, self._included(one, CLAIM), one.windows)
+        write_submission_record(self._miner, self._supplier, one.id)
 
     def _confirm_proof(self, one: Due) -> None:
         self._outcomes.proved(one.record, one.sight.height, self._included(one, PROOF), one.windows)
+        write_submission_record(self._miner, self._supplier, one.id)
 
     def _accept_other_claim(self, one: Due) -> None:
         claim = self._seen.claim(one.id)
@@ -260,6 +263,7 @@ class _Run:
 
     def _close_unclaimed(self, one: Due) -> None:
         self._outcomes.closed(one.record, one.sight.height)
+        write_submission_record(self._miner, self._supplier, one.id)
 
     def _settle(self, one: Due) -> None:
         """Read the blocks that may have settled the claim, each once."""

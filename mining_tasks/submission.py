@@ -232,6 +232,7 @@ class Submission:
             "answer": answer,
             "text": text,
             "height": str(height),
+            "sent_s": str(int(miner.now_s())),
             "broadcasts": str(int(intent.outcome.get("broadcasts", "0")) + 1),
         }
         self._intents.record_outcome(intent, outcome, token=miner.token)

@@ -107,6 +107,7 @@ class Miner:
     accumulation: Accumulation
     metrics: MinerMetrics
     monotonic: Callable[[], float] = time.monotonic
+    now_s: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
 
