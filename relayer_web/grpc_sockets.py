@@ -40,6 +40,7 @@ class GrpcSockets:
         self._monotonic = monotonic
         self._sleep = sleep
         self._turn = itertools.count()
+        self._numbers = itertools.count()
 
     def connect(self, peer: str) -> socket.socket:
         """Return a connection for a client at address `peer`, waiting a little for a process being started.
@@ -64,7 +65,7 @@ class GrpcSockets:
     def _connected(self, path: Path, peer: str) -> socket.socket | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.bind(f"\0{_PEER_WORD}/{peer}/{os.getpid()}/{next(self._turn)}")
+            sock.bind(f"\0{_PEER_WORD}/{peer}/{os.getpid()}/{next(self._numbers)}")
             sock.settimeout(CONNECT_S)
             sock.connect(str(path))
             sock.settimeout(None)

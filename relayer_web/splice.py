@@ -70,25 +70,47 @@ class Splice:
     def run(self, sweeper: Sweeper) -> None:
         """Carry bytes until both directions have ended."""
         sweeper.add(self)
-        answers = gevent.spawn(self._carry, self._behind, self._client)
+        answers = gevent.spawn(self._carry_answers)
         try:
-            self._carry(self._client, self._behind, self._first)
+            self._carry_requests()
             answers.join()
         finally:
             sweeper.remove(self)
             answers.kill()
 
-    def _carry(self, source: socket.socket, sink: socket.socket, piece: bytes = b"") -> None:
-        deadlines = self._deadlines
+    def _carry_requests(self) -> None:
+        piece = self._first or _read(self._client)
+        while piece and self._write(self._behind, piece):
+            piece = _read(self._client)
+        if not piece:
+            shut(self._behind, socket.SHUT_WR)
+        # Nobody takes it any more. Closing with it unread would reset the connection and take the last answers along.
+        while piece:
+            piece = _read(self._client)
+
+    def _carry_answers(self) -> None:
+        piece = _read(self._behind)
+        while piece and self._write(self._client, piece):
+            piece = _read(self._behind)
+        if piece:
+            shut(self._behind, socket.SHUT_RDWR)
+        shut(self._client, socket.SHUT_WR)
+        self._deadlines[self._client] = time.monotonic() + self._write_timeout_s
+
+    def _write(self, sink: socket.socket, piece: bytes) -> bool:
+        """Write all of a piece; False when the sink takes no more."""
+        self._deadlines[sink] = time.monotonic() + self._write_timeout_s
         try:
-            piece = piece or source.recv(PIECE_BYTES)
-            while piece:
-                deadlines[sink] = time.monotonic() + self._write_timeout_s
-                sink.sendall(piece)
-                deadlines[sink] = NEVER
-                piece = source.recv(PIECE_BYTES)
-            shut(sink, socket.SHUT_WR)
-            if source is self._behind:  # no answer can come any more: the client has its time to end, too
-                deadlines[sink] = time.monotonic() + self._write_timeout_s
+            sink.sendall(piece)
         except OSError:
-            self.expire()
+            return False
+        self._deadlines[sink] = NEVER
+        return True
+
+
+def _read(source: socket.socket) -> bytes:
+    """Read what has come, b"" at the end, however it came."""
+    try:
+        return source.recv(PIECE_BYTES)
+    except OSError:
+        return b""
