@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from websockets.frames import Opcode
@@ -23,6 +24,7 @@ from pocket_protocol.errors import PocketError
 from relayer_web.admission import OtherService, Relay
 from relayer_web.inbound import Inbound
 from relayer_web.pipeline import check, conclude, refuse, reserved
+from relayer_web.simulated_http import simulation_result
 from relayer_web.sweeper import NEVER
 from relayer_web.websocket import closing
 from relayer_web.websocket.closing import Ending
@@ -105,10 +107,11 @@ class Bridge:
             (self._backend, closing.BACKEND_SILENT, closing.BACKEND_STUCK),
         ):
             if peer.is_stuck(now):
-                peer.shut()
-                self._apart(lambda ending=stuck: self.end(ending))  # type: ignore[misc]
-            elif peer.is_silent(now):
-                self._apart(lambda ending=silent: self.end(ending))  # type: ignore[misc]
+                self._apart(partial(self._cut, peer, stuck))
+                return
+            if peer.is_silent(now):
+                self._apart(partial(self.end, silent))
+                return
         if self._leaving is not None and not self._is_going:
             if now > self._leaving[1] or not (self._turns or self._serving):
                 self._is_going = True
@@ -242,10 +245,10 @@ class Bridge:
     def _refuse(self, error: PocketError, relay: Relay | None) -> None:
         """Count what cannot be served, and end: a gateway has to see which of its relays that was."""
         if self._simulation_key and relay is not None:
-            self._runtime.simulation.count(TRANSPORT, relay, error.reason)
+            self._runtime.simulation.count(TRANSPORT, relay, simulation_result(error))
         else:
             refuse(error, relay, self._runtime)
-        self.end(closing.ending_of(error))
+        self.end(closing.ending_of(error, simulated=bool(self._simulation_key)))
 
     def _go(self) -> None:
         """The time to leave has come."""
@@ -260,6 +263,11 @@ class Bridge:
         except PocketError as error:
             refuse(error, self._latest, self._runtime)
         self.end(ending)
+
+    def _cut(self, peer: Peer, ending: Ending) -> None:
+        """End, and do not wait for a side that will not read it."""
+        self.end(ending)
+        peer.shut()
 
     def _ping(self) -> None:
         for peer, ending in ((self._client, closing.CLIENT_SILENT), (self._backend, closing.BACKEND_SILENT)):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from pocket_protocol.errors import Malformed, PocketError, Refused, Unavailable
 from relay_store.meter import StakeExhausted
-from relayer_web.simulation import SimulationBusy, SimulationRefused, SimulationTooFast
+from relayer_web.simulation import SimulationBusy, SimulationTooFast
 from relayer_web.websocket.peer import Peer
 
 NO_STATUS: Final = 1005
@@ -49,16 +49,14 @@ _PEER_GONE: Final = Farewell(1001, "peer disconnected")
 _BACKEND_GONE: Final = Farewell(1011, "backend connection lost")
 
 
-def ending_of(error: PocketError) -> Ending:
-    """How a bridge ends after a relay that could not be served."""
+def ending_of(error: PocketError, *, simulated: bool = False) -> Ending:
+    """How a bridge, perhaps one for simulated relays, ends after a relay that could not be served."""
     if isinstance(error, StakeExhausted):
         return EXHAUSTED
-    if isinstance(error, SimulationRefused):
-        return SIMULATION_REJECTED
     if isinstance(error, SimulationBusy | SimulationTooFast):
         return Ending(Farewell(1013, error.summary), Farewell(1013, "rate limited"))
     if isinstance(error, Malformed | Refused):
-        return REJECTED
+        return SIMULATION_REJECTED if simulated else REJECTED
     return AWAY if isinstance(error, Unavailable) else DEFECT
 
 
