@@ -90,10 +90,11 @@ def recorded_network(
     blocks_per_session: int,
     *,
     websocket: str = "",
+    grpc_backend: str = "",
 ) -> Iterator[Deployment]:
     """The recorded chain at `height`, and our relayer on it with the recorded configuration and keys.
 
-    `websocket`: URL of the backend for WebSocket relays.
+    `websocket` and `grpc_backend`: URLs of the backends for those transports.
     """
     fixture = directory / "fixture.json"
     fixture.write_text(json.dumps({"sessions": sessions_in(requests)}))
@@ -111,6 +112,8 @@ def recorded_network(
             for transport, backend_settings in service["backends"].items():
                 if transport not in ("websocket", "grpc"):
                     backend_settings["url"] = f"http://{backend.address}"
+                elif transport == "grpc" and grpc_backend:
+                    backend_settings["url"] = grpc_backend
                 elif transport == "websocket" and websocket:
                     backend_settings["url"] = websocket
         settings["default_validation_mode"] = original["default_validation_mode"]
