@@ -51,18 +51,18 @@ def problems_of(
     counted: CountedRelays,
     claim: ClaimOnChain | None,
     leaves: set[bytes],
-    may_be_lost: Callable[[float], bool] = lambda answered_at: False,
+    may_be_missing: Callable[[float], bool] = lambda answered_at: False,
 ) -> list[str]:
     """What does not fit in one session.
 
-    `may_be_lost` tells by the moment of its answer whether a relay may be missing (decisions.md F).
+    `may_be_missing` tells by the moment of its answer whether a relay need not be a leaf (decisions.md F).
     """
     answered = counted.answered[key]
     if claim is None or not claim.created_height:
-        surely = sum(not may_be_lost(at) for at in answered.values())
+        surely = sum(not may_be_missing(at) for at in answered.values())
         return [f"{len(answered)} relays answered and no claim"] if surely else []
     found = []
-    lost = [path for path, at in answered.items() if path not in leaves and not may_be_lost(at)]
+    lost = [path for path, at in answered.items() if path not in leaves and not may_be_missing(at)]
     more = len(leaves - answered.keys())
     if lost:
         found.append(f"{len(lost)} of {len(answered)} answered relays are no leaves")

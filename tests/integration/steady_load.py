@@ -47,10 +47,10 @@ class OneTry:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=5.0)
         self.answer = b""
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """Raises `RelayUndelivered`."""
+    def exchange(self, service_id: str, encoded: bytes, headers: Mapping[str, str]) -> bytes:
+        """Raises `RelayUndelivered`, `RelayRefused`."""
         try:
-            self._connection.request("POST", path, body, dict(headers))
+            self._connection.request("POST", f"/{service_id}", encoded, dict(headers))
             response = self._connection.getresponse()
             self.answer = response.read()
         except ConnectionRefusedError as error:
@@ -59,7 +59,11 @@ class OneTry:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise RelayUndelivered(repr(error)) from None
-        return response.status, self.answer
+        if response.status != 200:
+            raise RelayRefused(
+                f"HTTP {response.status}: {self.answer[:200].decode(errors='replace').strip()}"
+            )
+        return self.answer
 
 
 class SteadyLoad:
@@ -79,6 +83,7 @@ class SteadyLoad:
         self.counted = CountedRelays()
         self._height = height
         self._stopping = threading.Event()
+        self._failure: Exception | None = None
         self._pause_s = threads * len(REQUESTS) / per_second
         addresses = keys.application_addresses(curve)
         self._threads = []
@@ -88,7 +93,7 @@ class SteadyLoad:
             client = RelayClient(source, keys.signing_key(position), curve)
             self._threads += [
                 threading.Thread(
-                    target=self._send_all,
+                    target=self._run,
                     args=(client, service, relayer_ports[number % len(relayer_ports)]),
                     daemon=True,
                 )
@@ -104,6 +109,14 @@ class SteadyLoad:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self, client: RelayClient, service: str, relayer_port: int) -> None:
+        try:
+            self._send_all(client, service, relayer_port)
+        except Exception as error:  # handed to the thread that ends the load
+            self._failure = error
 
     def _send_all(self, client: RelayClient, service: str, relayer_port: int) -> None:
         connection = OneTry(relayer_port)
