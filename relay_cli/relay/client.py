@@ -20,13 +20,14 @@ from pocket_protocol.errors import Malformed
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
 from pocket_protocol.ring import sign_ring
 from pocket_protocol.signer import PrivateKey, verify
+from relay_cli.relay.grpc_connection import GrpcConnection
 from relay_cli.relay.http_connection import RelayerConnection
 from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, RelayOutcome, RelayTimes, read_payload
 from relay_cli.relay.relay_session import RelaySession, Sessions
 from relay_cli.relay.socket_connection import SocketConnection
 
 RPC_TYPES: Final = {"grpc": 1, "websocket": 2, "jsonrpc": 3, "rest": 4, "cometbft": 5}
-Connection = RelayerConnection | SocketConnection
+Connection = RelayerConnection | SocketConnection | GrpcConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class RelayClient:
         """Return a connection to a relayer for one thread, not open yet. Raises ValueError for a URL that is none."""
         if transport == "websocket":
             return SocketConnection(url, timeout_s, self.headers)
+        if transport == "grpc":
+            return GrpcConnection(url, timeout_s, self.headers)
         return RelayerConnection(url, timeout_s)
 
     def sign(self, session: RelaySession, supplier: str, request: InnerRequest) -> SignedRelay:
@@ -116,6 +119,8 @@ class RelayClient:
         started = time.perf_counter()
         if isinstance(connection, SocketConnection):
             body = connection.exchange(service_id, relay.supplier, relay.encoded)
+        elif isinstance(connection, GrpcConnection):
+            body = connection.exchange(relay.encoded)
         else:
             rpc_type = str(RPC_TYPES[transport])
             headers = {"Content-Type": "application/x-protobuf", "Rpc-Type": rpc_type, **self.headers}

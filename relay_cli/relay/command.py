@@ -22,6 +22,7 @@ from pocket_protocol.types import PublicKey, SupplierAddress
 from relay_cli.relay.client import Connection, InnerRequest, RelayClient, default_body, json_request
 from relay_cli.relay.client_keys import ClientKeys, client_keys_of_hex, read_client_keys
 from relay_cli.relay.diagnostic import Diagnosis, diagnose
+from relay_cli.relay.grpc_answer import BLOCK_HEIGHT, native_request
 from relay_cli.relay.height_watch import HeightWatch
 from relay_cli.relay.http_connection import RelayerConnection
 from relay_cli.relay.load_results import LoadResults
@@ -36,8 +37,8 @@ MODES = {  # mode -> default method
     "cometbft": "status",
     "websocket": "eth_blockNumber",
     "stream": "eth_blockNumber",
+    "grpc": "eth_blockNumber",
 }
-OTHER_MODES = ("grpc",)
 STREAM_TRANSPORT = "rest"
 QUERY_TIMEOUT_S = 10.0
 
@@ -61,8 +62,6 @@ def _service(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
-    if value in OTHER_MODES:
-        raise click.BadParameter(f"{value} is not offered yet; there are {', '.join(MODES)}")
     if value not in MODES:
         raise click.BadParameter(f'invalid mode "{value}". Valid modes: {", ".join(MODES)}')
     return value
@@ -91,8 +90,12 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--all-suppliers", "every_supplier", is_flag=True, help="Load test: the session's suppliers in turn."
 )
-@click.option("--payload", default="", metavar="JSON", help="Body instead of the mode's default call.")
-@click.option("--path", default="/", show_default=True, help="Path at the service; not for websocket.")
+@click.option(
+    "--payload", default="", metavar="JSON", help="Body instead of the mode's default call; grpc: as JSON."
+)
+@click.option(
+    "--path", default="/", show_default=True, help="Path at the service, gRPC method; not for websocket."
+)
 @click.option("--batches", default=0, type=click.IntRange(0), help="stream: events to ask the service for.")
 @click.option("--load-test", is_flag=True, help="Send many relays and report percentiles.")
 @click.option("-n", "--count", default=1, type=click.IntRange(0, 1_000_000), help="Relays of a load test.")
@@ -112,7 +115,7 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
 def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> None:
     """Send signed relays as a gateway would, and verify who answered.
 
-    MODE is jsonrpc, cometbft, websocket or stream. Session, suppliers and ring are read from the chain; the
+    MODE is jsonrpc, cometbft, websocket, stream or grpc. Session, suppliers and ring are read from the chain; the
     answer's signature and payload are checked against the supplier's account, those of a stream batch by batch.
 
     \b
@@ -121,6 +124,7 @@ def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> N
       pocket-relay-miner relay jsonrpc --localnet --service develop-http --load-test -n 1000 --all-suppliers
       pocket-relay-miner relay websocket --localnet --service develop-http
       pocket-relay-miner relay stream --localnet --service develop-http --path /stream/sse --batches 3
+      pocket-relay-miner relay grpc --localnet --service develop-http
       pocket-relay-miner relay jsonrpc --service eth --node grpc.example:9090 --keys-file keys.yaml \\
           --relayer-url https://relayer.example
 
@@ -253,6 +257,8 @@ def _public_keys(text: str) -> list[PublicKey]:
 
 def _request(mode: str, options: dict[str, Any]) -> InnerRequest:
     """Return what the service is asked. Raises UsageError."""
+    if mode == "grpc" and not options["payload"]:
+        return InnerRequest(mode, native_request(BLOCK_HEIGHT if options["path"] == "/" else options["path"]))
     body = options["payload"].encode() or default_body(MODES[mode])
     if mode != "stream":
         return json_request(mode, body, options["path"])

@@ -9,9 +9,11 @@ from typing import Any
 
 from pocket_protocol.errors import PocketError
 from relay_cli.relay.client import Connection, InnerRequest, RelayClient
+from relay_cli.relay.grpc_answer import BLOCK_HEIGHT, block_height
 from relay_cli.relay.load_test import ChooseSupplier
-from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, BackendError, RelayOutcome, check_service_answer
+from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, BackendError, RelayOutcome
 from relay_cli.relay.relay_session import RelaySession
+from relay_cli.relay.service_answer import check_answer
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class Diagnosis:
     supplier: str = ""
     outcome: RelayOutcome | None = None
     failure: PocketError | None = None
+    block_height: int | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -54,6 +57,8 @@ class Diagnosis:
                 "headers": {name: list(values) for name, values in response.headers},
                 **_body_json(response.body),
             }
+            if self.block_height is not None:
+                document["response"]["block_height"] = self.block_height
         return document
 
     def lines(self) -> list[str]:
@@ -72,7 +77,9 @@ class Diagnosis:
         elif isinstance(self.failure, AnswerInvalid):
             lines += ["Signature: ❌ INVALID"]
         lines += [f"Error: {self.failure}"] if self.failure else []
-        return [*lines, *(_payload_lines(self.outcome) if self.outcome else []), ""]
+        lines += _payload_lines(self.outcome) if self.outcome else []
+        lines += [f"Block Height: {self.block_height}"] if self.block_height is not None else []
+        return [*lines, ""]
 
 
 def diagnose(
@@ -91,7 +98,9 @@ def diagnose(
             diagnosis.notes.append(f"supplier {diagnosis.supplier} is not in this session")
         relay = client.sign(diagnosis.session, diagnosis.supplier, request)
         diagnosis.outcome = client.send(connection, relay, request.transport)
-        check_service_answer(diagnosis.outcome.response)
+        if request.http.url == BLOCK_HEIGHT:
+            diagnosis.block_height = block_height(diagnosis.outcome.response)
+        check_answer(diagnosis.outcome.response, request.transport)
     except PocketError as error:
         diagnosis.failure = error
     return diagnosis
@@ -127,6 +136,9 @@ def _body_json(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         pass
     try:
-        return {"text": body.decode()}
+        text = body.decode()
     except UnicodeDecodeError:
-        return {"base64": base64.b64encode(body).decode()}
+        text = "\0"
+    if all(character.isprintable() or character.isspace() for character in text):
+        return {"text": text}
+    return {"base64": base64.b64encode(body).decode()}

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pocket_protocol.errors import PocketError
 from relay_cli.relay.client import Connection, InnerRequest, RelayClient
 from relay_cli.relay.load_results import LoadResults
-from relay_cli.relay.outcome import check_service_answer
 from relay_cli.relay.relay_session import RelaySession
+from relay_cli.relay.service_answer import check_answer
 
 ChooseSupplier = Callable[[RelaySession, int], str]
 
@@ -96,7 +96,7 @@ class LoadTest:
             session = self._client.source.at(self._height())
             relay = self._client.sign(session, self._plan.choose_supplier(session, number), request)
             outcome = self._client.send(connection, relay, request.transport)
-            check_service_answer(outcome.response)
+            check_answer(outcome.response, request.transport)
         except PocketError as error:
             self.results.record_error(str(error))
         else:
