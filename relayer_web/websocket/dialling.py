@@ -13,6 +13,7 @@ from websockets.uri import parse_uri
 from pocket_protocol.errors import PocketError
 from relayer_web.backends.contract import BackendFailed, BackendRequest, BackendTimeout
 from relayer_web.backends.endpoint import Endpoint
+from relayer_web.backends.http_client import HttpClient
 from relayer_web.websocket.peer import LOG, MAX_MESSAGE_BYTES, RECEIVE_BYTES, Peer, Unfinished
 
 DEFAULT_DIAL_S: Final = 10.0
@@ -40,7 +41,9 @@ def dial(endpoint: Endpoint, identity: dict[str, str], dial_s: float, unfinished
 def _dialled(
     endpoint: Endpoint, headers: list[tuple[str, str]], deadline: float, unfinished: Unfinished
 ) -> Peer:
-    sock = endpoint.client.connect(deadline)
+    client = endpoint.client
+    assert isinstance(client, HttpClient), "a WebSocket endpoint is dialled like an HTTP one"
+    sock = client.connect(deadline)
     try:
         protocol = ClientProtocol(parse_uri(endpoint.url), max_size=MAX_MESSAGE_BYTES, logger=LOG)
         request = protocol.connect()
