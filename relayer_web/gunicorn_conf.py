@@ -40,6 +40,7 @@ from relayer_web.current_config import current_config, log_warnings, reload_conf
 from relayer_web.grpc_processes import GrpcProcesses  # noqa: E402
 from relayer_web.heap import keep_what_is_loaded  # noqa: E402
 from relayer_web.side_process import SideProcess  # noqa: E402
+from relayer_web.store_warnings import log_store_warnings  # noqa: E402
 
 GRACEFUL_S: Final = 30
 IDLE_S: Final = 120
@@ -144,6 +145,7 @@ def post_worker_init(worker: Any) -> None:
 def when_ready(server: Any) -> None:
     """The addresses are bound: serve gRPC and the metrics, and say what the file could have said better."""
     log_warnings()
+    log_store_warnings(_relayer.redis.url)
     if _metrics_process is not None:
         _metrics_process.start()
     if _grpc_processes is not None:

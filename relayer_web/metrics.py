@@ -94,6 +94,8 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
         ("service_id",),
         "livemostrecent",
     ),
+    "redis_used_memory_bytes": ("of the fullest master", (), "livemostrecent"),
+    "redis_max_memory_bytes": ("of the fullest master, 0 without a limit", (), "livemostrecent"),
     "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
     "optimistic_queue_relays": ("relays answered and not yet verified", (), "livesum"),
     "http_pool_in_flight": ("requests out at backends", ("service_id",), "livesum"),

@@ -13,7 +13,7 @@ from typing import Final
 
 from pocket_protocol.errors import PocketError, Unavailable
 from relay_store.connection import Store
-from relay_store.probe import memory_use
+from relay_store.probe import MemoryUse, memory_use
 
 PROBE_S: Final = 0.5
 
@@ -41,10 +41,12 @@ class StoreGate:
         *,
         limit_ratio: float = 0.85,
         on_change: Callable[[Unavailable | None], None] = lambda reason: None,
+        on_use: Callable[[MemoryUse], None] = lambda use: None,
     ) -> None:
         self._store = store
         self._limit_ratio = limit_ratio
         self._on_change = on_change
+        self._on_use = on_use
         self._closed: Unavailable | None = None
         self._wake = threading.Event()
         self._stopping = False
@@ -72,6 +74,7 @@ class StoreGate:
         except PocketError:
             self._set(StoreAway())
             return
+        self._on_use(use)
         self._set(StoreNearlyFull(share=round(use.share, 3)) if use.share >= self._limit_ratio else None)
 
     def start(self) -> None:

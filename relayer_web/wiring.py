@@ -22,6 +22,7 @@ from relay_store.group_commit import GroupCommit
 from relay_store.keys import Keys
 from relay_store.meter import RelayMeter
 from relay_store.namespace import Namespace
+from relay_store.probe import MemoryUse
 from relay_store.registry import SupplierRegistry
 from relay_store.service_factor import ServiceFactors
 from relay_store.simulation_replay import SimulationReplays
@@ -140,7 +141,10 @@ class _Wiring:
             count_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
         )
         self.gate = StoreGate(
-            self.store, limit_ratio=extensions.store_memory_limit_ratio, on_change=self._gate_changed
+            self.store,
+            limit_ratio=extensions.store_memory_limit_ratio,
+            on_change=self._gate_changed,
+            on_use=self._memory_seen,
         )
         self.flusher = TicketFlusher(
             self.store,
@@ -378,6 +382,10 @@ class _Wiring:
         except PocketError:
             return False
         return True
+
+    def _memory_seen(self, use: MemoryUse) -> None:
+        self.metrics.set("redis_used_memory_bytes", use.used)
+        self.metrics.set("redis_max_memory_bytes", use.limit)
 
     def _gate_changed(self, closed: Unavailable | None) -> None:
         self.metrics.set("admission_open", 0 if closed else 1)

@@ -18,11 +18,12 @@ from localnet.genesis import read_genesis
 from localnet.node import LocalNode
 from pocket_protocol.curve import load_curve
 from relay_cli.main import COMMANDS, cli
-from relay_store.connection import Store
+from relay_store.connection import Store, connect
 from relay_store.keys import Keys
 from relay_store.session_state import SessionSnapshot
 from tests.recorded import needs_recordings
 from tests.reference_dumps import load_dump, recorded_claims
+from tests.stores import private_server
 
 
 @dataclass
@@ -185,6 +186,17 @@ def test_the_doctor_goes_on_after_each_error(
     result = run("doctor", "--config", file)
     assert result.exit_code == 1
     assert text in result.stdout and result.stdout.splitlines()[0].startswith("ok       system")
+
+
+def test_the_doctor_warns_of_a_store_that_may_lose_relays(place: Place, tmp_path: Path) -> None:
+    with private_server(tmp_path / "store", appendonly="no", maxmemory="64mb") as server:
+        with connect(server.connection_url).client as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        result = run("doctor", "--config", place.write("miner", redis={"url": server.connection_url}))
+    assert result.exit_code == 0, result.output
+    warnings = [line for line in result.stdout.splitlines() if line.startswith("warning  store:")]
+    assert len(warnings) == 2
+    assert "set noeviction" in warnings[0] and "appendonly is off" in warnings[1]
 
 
 def test_redis_debug_shows_sessions_streams_and_dead_letters(place: Place, store: Store) -> None:
