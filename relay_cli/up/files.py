@@ -43,6 +43,7 @@ def relayer_settings(layout: Layout) -> dict[str, Any]:
     ports = layout.ports
     backend = {"url": ports.url("backend")}
     socket_backend = {"url": f"{ports.url('backend').replace('http', 'ws', 1)}/ws"}
+    grpc_backend = {"url": f"grpc://{ports.address('backend-grpc')}"}
     http_backends = dict.fromkeys(("jsonrpc", "rest", "cometbft"), backend)
     return {
         "listen_addr": ports.address("relayer"),
@@ -50,11 +51,11 @@ def relayer_settings(layout: Layout) -> dict[str, Any]:
         "services": {
             "develop-http": {
                 "default_backend": "jsonrpc",
-                "backends": {**http_backends, "websocket": socket_backend},
+                "backends": {**http_backends, "websocket": socket_backend, "grpc": grpc_backend},
             },
             "develop-rest": {
                 "default_backend": "rest",
-                "backends": {**http_backends, "websocket": socket_backend},
+                "backends": {**http_backends, "websocket": socket_backend, "grpc": grpc_backend},
             },
         },
         "default_validation_mode": "eager",

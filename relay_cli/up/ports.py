@@ -26,6 +26,7 @@ ROLES: Final[Mapping[str, tuple[int, str]]] = {
     "rpc": (26657, "the local chain's CometBFT RPC"),
     "admin": (26680, "the local chain's admin side"),
     "backend": (8545, "the test backend"),
+    "backend-grpc": (50051, "the test backend's gRPC"),
     "store": (6390, "the embedded store"),
 }
 

@@ -57,10 +57,14 @@ def foundation(layout: Layout) -> list[ProcessSpec]:
     )
     backend = ProcessSpec(
         "backend",
-        (*OWN_COMMAND, "backend", "--listen", ports.address("backend")),
+        (
+            *OWN_COMMAND,
+            *("backend", "--listen", ports.address("backend")),
+            *("--grpc-listen", ports.address("backend-grpc")),
+        ),
         STORE_STAGE,
         http_ok(f"{ports.url('backend')}/health"),
-        ports=ports.needed("backend"),
+        ports=ports.needed("backend", "backend-grpc"),
     )
     return [store, chain, backend]
 
