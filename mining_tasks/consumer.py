@@ -1,9 +1,9 @@
 """Celery's consumer, made to outlive its broker.
 
 When the connection is lost while a message is not yet acknowledged, kombu 5.7 tries to put that message back over
-the lost connection, and the second attempt of the same clean-up ends the worker with `AttributeError`. Nothing has
-to be put back here: unacknowledged messages return after the visibility time-out, and before that the sweep and
-the next block send every task anew.
+the lost connection, and the second attempt of the same clean-up ends the worker with `AttributeError`. So does the
+acknowledgement of a task that ends after that. Nothing has to be put back or acknowledged here: unacknowledged
+messages return after the visibility time-out, and before that the sweep and the next block send every task anew.
 """
 
 from __future__ import annotations
@@ -21,4 +21,9 @@ class EnduringConsumer(Consumer):  # type: ignore[misc]
         channel: Any = self.connection._default_channel
         if channel is not None:
             channel.do_restore = False
+            channel.basic_ack = channel.basic_reject = _leave
         super().on_connection_error_after_connected(exc)
+
+
+def _leave(*_: Any, **__: Any) -> None:
+    """Do nothing about a message of a lost connection."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from mining_tasks.consumer import EnduringConsumer
 from tests.stores import kill_server, private_server
 
 
-def after_loss(kind: type[Consumer], directory: Path) -> Consumer:
-    """A consumer whose broker was killed while it had one message in hand and waited for the next."""
+def after_loss(kind: type[Consumer], directory: Path) -> tuple[Consumer, Message]:
+    """A consumer whose broker was killed while it had one message in hand and waited for the next; the message."""
     with private_server(directory) as server:
         connection = Connection(server.connection_url)
         connection.SimpleQueue("work").put({})
@@ -31,16 +32,24 @@ def after_loss(kind: type[Consumer], directory: Path) -> Consumer:
     consumer.app.conf.worker_cancel_long_running_tasks_on_connection_loss = True
     consumer.app.conf.worker_enable_prefetch_count_reduction = False
     consumer.connection = connection
-    return consumer
+    return consumer, received[0]
 
 
 def test_a_lost_broker_does_not_end_the_worker(tmp_path: Path) -> None:
-    consumer = after_loss(EnduringConsumer, tmp_path)
+    consumer, _ = after_loss(EnduringConsumer, tmp_path)
     consumer.on_connection_error_after_connected(ConnectionError())
     assert consumer.connection is None
+
+
+@pytest.mark.parametrize("end", ["ack_log_error", "reject_log_error"])
+def test_a_task_that_ends_after_its_broker_was_lost_does_not_end_the_worker(tmp_path: Path, end: str) -> None:
+    consumer, message = after_loss(EnduringConsumer, tmp_path)
+    errors = consumer.connection.connection_errors
+    consumer.on_connection_error_after_connected(ConnectionError())
+    getattr(message, end)(logging.getLogger(), errors)
 
 
 def test_celery_s_own_consumer_still_needs_this(tmp_path: Path) -> None:
     """When this fails, the library has been mended and `EnduringConsumer` can go."""
     with pytest.raises(AttributeError, match="hostname"):
-        after_loss(Consumer, tmp_path).on_connection_error_after_connected(ConnectionError())
+        after_loss(Consumer, tmp_path)[0].on_connection_error_after_connected(ConnectionError())
