@@ -135,7 +135,8 @@ class Proxy:
         except OSError:
             self._close(route, pair)
             return
-        if mine or theirs or self._selector.get_key(sock).events != selectors.EVENT_READ:
+        registered = self._selector.get_map().get(sock)
+        if mine or theirs or registered is None or registered.events != selectors.EVENT_READ:
             self._listen_again(route, pair)
 
     def _close(self, route: Route, pair: Pair) -> None:

@@ -30,6 +30,7 @@ from tests.chaos.verdict import (
     judge_chain,
     judge_front_ends,
     judge_load,
+    judge_restarts,
     judge_states,
 )
 from tests.chaos.watch import BEAT, Watch
@@ -224,6 +225,7 @@ class Run:
         verdict = judge(load.counted, claims, watch.witness, Excuses(watch.height_at, self._losses))
         layout = self._running.layout
         kills = sum(fault.kind in ("kill master", "kill front-end worker") for _, fault in self._done)
+        judge_restarts(verdict, self._running.told)
         judge_load(verdict, self._order.load_s * self._order.per_second)
         judge_front_ends(verdict, [metrics_directory(layout, name) for name in RELAYERS], kills)
         store = connect(self._running.stores.direct_url)

@@ -87,6 +87,11 @@ def judge(
     return verdict
 
 
+def judge_restarts(verdict: Verdict, told: Iterable[str]) -> None:
+    """What nobody killed must not have ended."""
+    verdict.problems += [text for text in told if " ended with code " in text]
+
+
 def judge_load(verdict: Verdict, asked: float) -> None:
     """A run without relays shows nothing."""
     if verdict.answered < LEAST_ANSWERED * asked:
