@@ -72,7 +72,10 @@ def worth_of(miner: Miner, sealed: SealedSession) -> Worth:
     cost = expected_cost_upokt(
         claimed,
         miner.facts.proof_params(),
-        *(paid.get(phase.name) or _configured_fee_upokt(miner, phase) for phase in (CLAIM, PROOF)),
+        *(
+            paid[phase.name] if phase.name in paid else _configured_fee_upokt(miner, phase)
+            for phase in (CLAIM, PROOF)
+        ),
     )
     return Worth(claimed, cost, OBSERVED if CLAIM.name in paid else CONFIGURED)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mining_tasks.accumulate import Accumulation, accumulate, reclaim
+from mining_tasks.config import MinerConfig
 from mining_tasks.judgement import Fate
+from mining_tasks.leases import Leases
+from mining_tasks.metrics import MinerMetrics
 from mining_tasks.reference_sessions import ReferenceSessions
 from mining_tasks.seal import read_sealed_session, seal_session
 from mining_tasks.session_facts import SessionFacts
@@ -170,6 +174,27 @@ def test_nothing_is_taken_from_a_miner_that_lives(store: Store) -> None:
     with pytest.raises(ForeignMinerAlive, match="miner-vm"):
         run(store, FIRST)
     assert everything(store) == before
+
+
+def test_our_nodes_leave_its_suppliers_alone_while_it_lives(store: Store) -> None:
+    load_dump(store, "2x-height-704")
+
+    def node(mixed_fleet: bool) -> Leases:
+        extensions = replace(MinerConfig().extensions, mixed_fleet=mixed_fleet)
+        config = replace(MinerConfig(), extensions=extensions)
+        metrics = MinerMetrics(CollectorRegistry())
+        leases = Leases(config, store, KEYS, token="t", name="ours", metrics=metrics)
+        leases.renew()
+        leases.look_for_miners()
+        return leases
+
+    assert not node(mixed_fleet=False).acquire("pokt1other")
+    assert not node(mixed_fleet=True).acquire(FIRST)
+    assert node(mixed_fleet=True).acquire("pokt1other")
+    (instance,) = (key for key in store.client.scan_iter("ha:miner:instance:*") if b"ours" not in key)
+    store.client.delete(instance, KEYS.miner_claim(FIRST))
+    assert node(mixed_fleet=False).acquire(FIRST)
+    assert store.client.get(KEYS.miner_claim(FIRST)) == b"ours"
 
 
 def test_a_damaged_tree_is_named_and_the_others_are_taken(store: Store, node: Accumulation) -> None:
