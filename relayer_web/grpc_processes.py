@@ -36,12 +36,15 @@ class GrpcProcesses:
     def __init__(self, count: int, on_end: Callable[[int], None] = lambda process_id: None) -> None:
         self._count = count
         self._on_end = on_end
-        self._directory = Path(tempfile.mkdtemp(prefix="pocket-grpc-"))
+        self._directory: Path | None = None
         self._numbers = itertools.count(1)
         self._running: list[tuple[SideProcess, Path]] = []
-        os.environ[DIRECTORY_VARIABLE] = str(self._directory)
 
     def start(self) -> None:
+        """Start a generation, the first one before any worker is forked."""
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="pocket-grpc-"))
+            os.environ[DIRECTORY_VARIABLE] = str(self._directory)
         for _ in range(self._count):
             path = self._directory / f"{next(self._numbers)}.sock"
             process = SideProcess(MODULE, [str(path)], self._on_end)
@@ -62,7 +65,8 @@ class GrpcProcesses:
         self.drain()
         for process, _ in self._running:
             process.wait(END_S)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _retire(
         self, old: list[tuple[SideProcess, Path]], successors: list[tuple[SideProcess, Path]]

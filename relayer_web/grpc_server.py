@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -184,6 +185,15 @@ def main(arguments: Sequence[str]) -> None:
     runtime.drain()
     server.stop(grace_s[0])
     relaying.stop()
+    for path in map(Path, arguments):
+        _remove(path)
+
+
+def _remove(socket_path: Path) -> None:
+    """Leave nothing behind, also when the master could not clean up; the last one takes the directory along."""
+    with contextlib.suppress(OSError):
+        socket_path.unlink(missing_ok=True)
+        socket_path.parent.rmdir()
 
 
 def _counted(inbound: Inbound, runtime: Runtime) -> GrpcAnswer:

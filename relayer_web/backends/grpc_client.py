@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
+from grpc.experimental import ChannelOptions
 
 from pocket_protocol.grpc_frames import encode_frame
 from relayer_web.backends.contract import BackendFailed, BackendResponse, BackendTimeout
@@ -25,6 +26,7 @@ from relayer_web.backends.http_client import Origin, OutgoingRequest
 _LOCAL_TEXTS: Final = ("Stream removed (", "Received http2 header with status: ")
 _UNSENT_TEXT: Final = "failed to connect to all addresses"
 _OPTIONS: Final = (
+    (ChannelOptions.SingleThreadedUnaryStream, 1),  # half the CPU of a lone call
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.service_config_disable_resolution", 1),

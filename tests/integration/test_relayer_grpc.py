@@ -445,5 +445,5 @@ def test_an_ending_relayer_finishes_its_calls(tmp_path: Path, demo: DemoServer, 
             os.kill(master, signal.SIGTERM)
             assert inner(late.result()).body == encode_frame(b"late")
             wait_until(lambda: not command_line(str(master)), "the relayer to end")
-            assert time.monotonic() - started < 8
+            assert time.monotonic() - started < 25, "not cut off by the graceful time-out"
             assert not any(command_line(str(pid)) for pid in children)
