@@ -20,6 +20,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from relay_store.fenced_connection import FencedConnections
+from relay_store.master_connection import MasterConnection, MasterTlsConnection
 from relay_store.store_errors import StoreUnavailable, store_errors
 from relay_store.store_url import StoreUrl, parse_store_url
 
@@ -164,9 +165,15 @@ def _sentinel(url: StoreUrl, options: dict[str, Any], pool_size: int) -> Any:
     access = {"username": url.sentinel_username, "password": url.sentinel_password}
     make_sentinel: Any = Sentinel
     sentinel = make_sentinel(list(url.hosts), sentinel_kwargs={**bounds, **access, "retry": no_retry()})
-    tls = {"ssl": True, **dict(url.tls_options)} if url.tls else {}
+    kind = MasterTlsConnection if url.tls else MasterConnection
     return sentinel.master_for(
-        url.master, max_connections=pool_size, retry=no_retry(), db=url.db, **tls, **options
+        url.master,
+        max_connections=pool_size,
+        retry=no_retry(),
+        db=url.db,
+        connection_class=kind,
+        **dict(url.tls_options),
+        **options,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from relay_store.lease import StoreLease
 from relay_store.probe import memory_use, probe
 from relay_store.session_state import SessionState
 from relay_store.sessions import Sessions
-from relay_store.store_errors import StoreUnavailable
+from relay_store.store_errors import StoreUnavailable, store_errors
 from tests.mined_relays import KEYS, SUPPLIER, expected_root, header_of, publish_relays
 from tests.stores import kill_server
 from tests.topologies import Cluster, Replicated, running_cluster, running_sentinel, wait_until
@@ -118,3 +120,25 @@ def test_a_failover_is_survived(replicated: Replicated, tmp_path: Path) -> None:
     accumulate(SUPPLIER, node)
     assert_exact(store, 1, range(20))
     assert_ledger(store, 20)
+
+
+def test_a_master_that_was_away_and_lost_its_replicas_is_left_at_once(replicated: Replicated) -> None:
+    """It still believes to be the master, and the Sentinels correct it only after eight seconds and more."""
+    store = connect(replicated.url, timeout_s=1)
+    old = connect(replicated.master.connection_url).client
+    old.config_set("min-replicas-to-write", 1)
+    old.config_set("min-replicas-max-lag", 1)
+
+    def write(key: str) -> bool:
+        with store_errors():
+            return bool(store.client.set(key, 1))
+
+    wait_until(lambda: write("before"))
+    pid = int(old.info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    new = connect(replicated.replica.connection_url).client
+    wait_until(lambda: new.info("replication")["role"] == "master")
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: write("after"), timeout_s=4)
+    assert new.get("after") == b"1"
+    store.close()
