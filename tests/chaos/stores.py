@@ -145,7 +145,7 @@ class Stores:
     def _unite_cluster(self, names: Sequence[str]) -> None:
         masters = [connect(f"redis://{self.ports.address(name)}").client for name in names]
         bounds = [SLOTS * number // len(masters) for number in range(len(masters) + 1)]
-        for master, first, after in zip(masters, bounds, bounds[1:], strict=True):
+        for master, first, after in zip(masters, bounds, bounds[1:], strict=False):
             master.execute_command("CLUSTER ADDSLOTSRANGE", first, after - 1)
         for name in names[1:]:
             numbers = self.ports.numbers
