@@ -5,15 +5,15 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := $(VENV)/bin
-JOBS ?= auto
+JOBS ?= 4
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint proto bench chaos clean
+.PHONY: help setup run test stress docker-test lint proto bench chaos clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no python3.11 or newer found; name one: make PYTHON=/path/to/python3 …" >&2; exit 1; }
@@ -33,7 +33,13 @@ run: $(VENV)/.installed ## the main job: start it all, serve relays, claim, prov
 	@$(BIN)/pocket-relay-miner demo $(if $(KEEP),--keep)
 
 test: $(VENV)/.installed-test ## every test that CI runs
-	$(BIN)/python -m pytest -q -n $(JOBS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not stress' $(PYTEST_ARGS)
+
+stress: $(VENV)/.installed-test ## the tests that only repeat (by hand)
+	$(BIN)/python -m pytest -q -m stress $(PYTEST_ARGS)
+
+docker-test: $(VENV)/.installed-test ## the pytest-celery tests; they need a Docker engine
+	$(BIN)/python -m pytest -q -p pytest_celery -o addopts='--strict-markers --import-mode=importlib' tests/docker
 
 lint: $(VENV)/.installed-test ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -505,7 +505,7 @@ def test_kills_at_random_moments(store: Store, tmp_path: Path) -> None:
     _kill_at_random(store, tmp_path / "locks", 60, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_many_kills_at_random_moments(store: Store, tmp_path: Path, seed: int) -> None:
     _kill_at_random(store, tmp_path / "locks", 60, seed)
