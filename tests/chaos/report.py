@@ -48,7 +48,8 @@ def report_text(report: Report) -> str:
         f"relays: {verdict.answered} answered, {verdict.claimed} claimed, {sum(verdict.missing.values())} missing,"
         f" {verdict.unknown} without a whole answer, {sum(verdict.refused.values())} refused",
         *(f"  missing {count}: {why or 'NO EXCUSE'}" for why, count in verdict.missing.items()),
-        f"  too late as the relayers counted: {verdict.too_late}",
+        f"  too late as the relayers counted: {verdict.too_late}; leaves that were not answered:"
+        f" {verdict.unanswered}, not acknowledged to the relayers: {verdict.unacknowledged}",
         *(f"  refused {count}: {text}" for text, count in Counter(verdict.refused).most_common(12)),
         "books: " + ", ".join(f"{name} {value:,}" for name, value in verdict.totals.items() if value),
         "chain: " + ", ".join(f"{name.rpartition('.')[2]} {n}" for name, n in sorted(verdict.chain.items())),

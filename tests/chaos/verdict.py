@@ -53,6 +53,8 @@ class Verdict:
     sessions: int = 0
     missing: dict[str, int] = field(default_factory=dict)  # answered and no leaf, by excuse
     too_late: int = 0  # as the relayers counted them
+    unanswered: int = 0  # leaves the client had no answer to
+    unacknowledged: int = 0  # relays the store may have, as the relayers counted them
     totals: dict[str, int] = field(default_factory=dict)
     chain: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
@@ -79,6 +81,7 @@ def judge(
         found = problems_of(key, counted, claim, leaves, lambda at, end=end: bool(excuses.of(end, at)))
         verdict.problems += [f"{_shown(key)}: {problem}" for problem in found]
         missing.update(excuses.of(end, at) for path, at in answered.items() if path not in leaves)
+        verdict.unanswered += len(leaves - answered.keys())
         verdict.answered += len(answered)
         verdict.claimed += claim.num_relays if claim else 0
         verdict.sessions += bool(answered)
@@ -99,7 +102,7 @@ def judge_load(verdict: Verdict, asked: float) -> None:
 
 
 def judge_front_ends(verdict: Verdict, directories: Iterable[Path], kills: int) -> None:
-    """Compare relays that came too late with the relayers' own count of them."""
+    """Compare relays that came too late, and those mined but not answered, with the relayers' own counts."""
     samples = [
         sample
         for directory in directories
@@ -107,9 +110,15 @@ def judge_front_ends(verdict: Verdict, directories: Iterable[Path], kills: int) 
         for sample in family.samples
     ]
     verdict.too_late = int(sum(s.value for s in samples if s.name == "ha_relayer_relays_after_window_total"))
-    missing = verdict.missing.get(TOO_LATE, 0)
-    if missing > verdict.too_late + PER_FRONT_END_KILL * kills:
+    verdict.unacknowledged = int(sum(s.value for s in samples if s.name == "ha_relayer_relays_lost_total"))
+    missing, uncounted = verdict.missing.get(TOO_LATE, 0), PER_FRONT_END_KILL * kills
+    if missing > verdict.too_late + uncounted:
         verdict.problems.append(f"{missing} relays came too late, the relayers know of {verdict.too_late}")
+    if verdict.unanswered > verdict.unknown + verdict.unacknowledged + uncounted:
+        verdict.problems.append(
+            f"{verdict.unanswered} leaves were not answered: the client missed {verdict.unknown} answers and the"
+            f" relayers {verdict.unacknowledged} of the store's"
+        )
 
 
 def _shown(key: SessionKey) -> str:

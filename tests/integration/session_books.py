@@ -66,8 +66,9 @@ def problems_of(
     more = len(leaves - answered.keys())
     if lost:
         found.append(f"{len(lost)} of {len(answered)} answered relays are no leaves")
-    if more > counted.unknown[key]:
-        found.append(f"{more} leaves nobody asked for, {counted.unknown[key]} answers were lost")
+    unanswered = counted.unknown[key] + counted.unavailable[key]
+    if more > unanswered:
+        found.append(f"{more} leaves nobody asked for, {unanswered} answers were lost")
     if claim.num_relays != len(leaves):
         found.append(f"{len(leaves)} leaves, the claim counts {claim.num_relays}")
     if claim.proof_required and not claim.proof_valid:

@@ -21,6 +21,7 @@ from relay_cli.relay.outcome import AnswerInvalid, RelayRefused, RelayUndelivere
 from relay_cli.relay.relay_session import SessionSource, choose_application
 from relay_cli.up.ports import HOST
 
+UNAVAILABLE = "HTTP 503"
 SessionKey = tuple[str, str, int]  # supplier, service id, session end height
 
 
@@ -33,6 +34,8 @@ class CountedRelays:
         self.answered: defaultdict[SessionKey, dict[bytes, float]] = defaultdict(dict)
         self.unknown: Counter[SessionKey] = Counter()
         self.refused: Counter[str] = Counter()
+        # refused although it may have been mined: the store's answer was lost (decisions.md F)
+        self.unavailable: Counter[SessionKey] = Counter()
         self.invalid: list[str] = []  # a 200 that is no signed answer to what was asked
 
 
@@ -139,6 +142,7 @@ class SteadyLoad:
         except (NobodyListens, RelayRefused) as error:
             with counted.lock:
                 counted.refused[str(error)] += 1
+                counted.unavailable[key] += str(error).startswith(UNAVAILABLE)
         except AnswerInvalid as error:
             with counted.lock:
                 counted.invalid.append(f"{key}: {error}")
