@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from structlog.testing import capture_logs
-
+from relayer_web import height_alarm
 from relayer_web.height_alarm import HeightAlarm
 from relayer_web.position import ChainPosition, HeightUnknown
+from tests.logs import captured
 
 
 class Source:
@@ -25,7 +25,7 @@ class Source:
 def test_each_change_is_said_once() -> None:
     now, states, source = [100.0], [], Source()
     alarm = HeightAlarm(states.append, monotonic=lambda: now[0])
-    with capture_logs() as logs:
+    with captured(height_alarm) as logs:
         alarm.look(source)  # type: ignore[arg-type]
         alarm.note_question()
         for _ in range(3):
