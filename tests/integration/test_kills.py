@@ -43,7 +43,11 @@ def kill_supervised(name: str) -> Callable[[Deployment], None]:
 
 
 def kill_child(name: str, containing: str) -> Callable[[Deployment], None]:
-    return lambda running: os.kill(running.children_of(name, containing)[0], signal.SIGKILL)
+    def kill(running: Deployment) -> None:
+        children = wait_until(lambda: running.children_of(name, containing), f"a child of {name}")
+        os.kill(children[0], signal.SIGKILL)
+
+    return kill
 
 
 def kill_twice(name: str) -> Callable[[Deployment], None]:

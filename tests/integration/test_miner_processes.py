@@ -145,7 +145,8 @@ def test_one_beat_ticks_and_another_takes_over(miner: MinerProcesses) -> None:
     epoch = int(miner.store.client.get(keys.epoch) or 0)
     first.send_signal(signal.SIGCONT)
     miner.wait_for("the first waits", lambda: b"this beat waits" in log_of(miner, first), 5)
-    assert holder() is other and int(miner.store.client.get(keys.epoch) or 0) == epoch
+    # Never on its old election: on a starved machine the other may have lost a new one since.
+    assert holder() is other or int(miner.store.client.get(keys.epoch) or 0) > epoch
     other.kill()
     other.wait()
     assert miner.wait_for("take-over", lambda: holder() is first, 10) < 5.0
