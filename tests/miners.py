@@ -91,18 +91,24 @@ def write_config(
 
 
 def relay_entries(
-    world: World, header: SessionHeader, numbers: Iterable[int], *, app: str = "app1", weight: int = 1000
+    world: World,
+    header: SessionHeader,
+    numbers: Iterable[int],
+    *,
+    app: str = "app1",
+    weight: int = 1000,
+    supplier: str = "supplier1",
 ) -> Iterator[bytes]:
-    """Yield stream entries of relays that `supplier1` served in a session."""
+    """Yield stream entries of relays that a supplier served in a session."""
     for number in numbers:
-        mined = world.relay(header, "supplier1", number, app)
+        mined = world.relay(header, supplier, number, app)
         entry = StreamEntry(
             relay_hash=relay_hash(mined),
             relay_bytes=mined,
             compute_units_per_relay=ComputeUnits(weight),
             session_id=SessionId(header.session_id),
             session_end_height=Height(header.session_end_block_height),
-            supplier_operator_address=SupplierAddress(world.address("supplier1")),
+            supplier_operator_address=SupplierAddress(world.address(supplier)),
             service_id=ServiceId(header.service_id),
             application_address=ApplicationAddress(header.application_address),
             arrival_block_height=Height(header.session_start_block_height),

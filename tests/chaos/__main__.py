@@ -7,48 +7,44 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from tests.chaos.idle import idle
+from tests.chaos.many_claims import many_claims
 from tests.chaos.network import Shape
 from tests.chaos.plan import KINDS
 from tests.chaos.report import report_text, write_report
 from tests.chaos.run import Order, run
+from tests.chaos.soak import soak
 
 CHAOS = ("standard", "sentinel", "cluster", "redlock")
+SCALE = ("many-claims", "idle", "soak")
+MOST_SUPPLIERS = 15
 
 
 @click.command(context_settings={"max_content_width": 110})
-@click.option("--scenario", default="standard", show_default=True, type=click.Choice(CHAOS))
+@click.option("--scenario", default="standard", show_default=True, type=click.Choice([*CHAOS, *SCALE]))
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed draws the same schedule.")
 @click.option("--faults", default=100, show_default=True, type=click.IntRange(1), help="In the whole run.")
-@click.option("--sessions", default=30, show_default=True, type=click.IntRange(1), help="Under load.")
-@click.option("--suppliers", default=8, show_default=True, type=click.IntRange(1, 15))
+@click.option("--sessions", type=click.IntRange(1), help="Under load.  [default: 30; soak: 200]")
+@click.option(
+    "--suppliers", type=click.IntRange(1), help="[default: 8, at most 15; many-claims: 600; idle: 1000]"
+)
 @click.option("--block-time", default=0.5, show_default=True, type=click.FloatRange(0.2), help="Seconds.")
 @click.option("--session-blocks", default=20, show_default=True, type=click.IntRange(5))
 @click.option(
     "--window-blocks", default=40, show_default=True, type=click.IntRange(10), help="Of both windows."
 )
 @click.option("--rate", default=40.0, show_default=True, help="Relays a second that the client sends.")
+@click.option("--relays", default=3, show_default=True, help="many-claims: of each supplier.")
+@click.option("--seconds", default=60.0, show_default=True, help="idle: how long to look.")
 @click.option("--only", multiple=True, metavar="KIND", help="Draw only these kinds; `--plan` shows them.")
 @click.option("--plan", is_flag=True, help="Only print the schedule.")
 @click.option("--keep", is_flag=True, help="Keep the directory of a run that passed, too.")
 @click.option("--directory", type=click.Path(path_type=Path), help="For logs and data; else a temporary one.")
-def main(
-    scenario: str,
-    seed: int,
-    faults: int,
-    sessions: int,
-    suppliers: int,
-    block_time: float,
-    session_blocks: int,
-    window_blocks: int,
-    rate: float,
-    only: tuple[str, ...],
-    plan: bool,
-    keep: bool,
-    directory: Path | None,
-) -> None:
+def main(scenario: str, plan: bool, keep: bool, directory: Path | None, **numbers: Any) -> None:
     """Break things under load, by a schedule drawn from a seed, and see whether the ledger closes.
 
     Two relayers, two miner nodes, two beats, the store or stores of the scenario, a chain with two nodes behind a
@@ -57,29 +53,44 @@ def main(
     directory stays then.
 
     \b
-    standard   one store (AOF everysec); kills, pauses, store, node, clock and connection faults
-    sentinel   a master, two replicas, three Sentinels; failovers
-    cluster    three masters for the data, a broker apart
-    redlock    one store, leases over three more
+    standard     one store (AOF everysec); kills, pauses, store, node, clock and connection faults
+    sentinel     a master, two replicas, three Sentinels; failovers
+    cluster      three masters for the data, a broker apart
+    redlock      one store, leases over three more
+    many-claims  no faults: hundreds of suppliers whose windows open at the same block
+    idle         no faults: a thousand suppliers with nothing to do
+    soak         no faults: hundreds of short sessions, and what is left of them
 
     \b
     Examples:
-      python -m tests.chaos --faults 10 --sessions 3          # about a minute and a half
-      python -m tests.chaos --seed 7                          # 100 faults over 30 sessions, about 8 minutes
+      python -m tests.chaos --faults 10 --sessions 3          # about two minutes
+      python -m tests.chaos --seed 7                          # 100 faults over 30 sessions, about 7 minutes
       python -m tests.chaos --scenario sentinel --faults 30 --sessions 12
+      python -m tests.chaos --scenario many-claims --suppliers 100
     """
-    unknown = set(only) - {kind.name for kind in KINDS[scenario]}
-    if unknown:
-        known = ", ".join(sorted(kind.name for kind in KINDS[scenario]))
-        raise click.BadParameter(f"{', '.join(unknown)}: {scenario} knows {known}", param_hint="--only")
-    shape = Shape(scenario, suppliers, block_time, session_blocks, window_blocks)
-    order = Order(shape, seed, faults, sessions, rate, only)
-    if plan:
+    order = None if scenario in SCALE else _order(scenario, numbers)
+    if plan and order:
         for fault in order.plan():
             click.echo(str(fault))
         return
     where = (directory or Path(tempfile.mkdtemp(prefix="pocket-chaos-"))).resolve()
-    finish(lambda: _run(where, order), where, keep)
+    finish(lambda: _run(where, order) if order else _scale(where, scenario, numbers), where, keep)
+
+
+def _order(scenario: str, numbers: dict[str, Any]) -> Order:
+    kinds, only = {kind.name for kind in KINDS[scenario]}, numbers["only"]
+    if unknown := set(only) - kinds:
+        text = f"{', '.join(unknown)}: {scenario} knows {', '.join(sorted(kinds))}"
+        raise click.BadParameter(text, param_hint="--only")
+    suppliers = numbers["suppliers"] or 8
+    if suppliers > MOST_SUPPLIERS:
+        raise click.BadParameter(
+            f"at most {MOST_SUPPLIERS}: all are in each session", param_hint="--suppliers"
+        )
+    blocks = numbers["session_blocks"], numbers["window_blocks"]
+    shape = Shape(scenario, suppliers, numbers["block_time"], *blocks)
+    sessions = numbers["sessions"] or 30
+    return Order(shape, numbers["seed"], numbers["faults"], sessions, numbers["rate"], only)
 
 
 def _run(where: Path, order: Order) -> bool:
@@ -87,6 +98,15 @@ def _run(where: Path, order: Order) -> bool:
     write_report(report, where / "report.json")
     click.echo(report_text(report))
     return report.verdict.passed
+
+
+def _scale(where: Path, scenario: str, numbers: dict[str, Any]) -> bool:
+    suppliers = numbers["suppliers"]
+    if scenario == "many-claims":
+        return many_claims(where, suppliers or 600, numbers["relays"], click.echo)
+    if scenario == "idle":
+        return idle(where, suppliers or 1000, numbers["seconds"], click.echo)
+    return soak(where, numbers["sessions"] or 200, numbers["rate"], click.echo)
 
 
 def finish(run_it: Callable[[], bool], where: Path, keep: bool) -> None:

@@ -219,6 +219,11 @@ def _relayer(layout: Layout, stores: Stores, number: int) -> ProcessSpec:
     settings["listen_addr"] = ports.address("relayer" if number == 1 else "relayer-2")
     settings["health_check"]["addr"] = ports.address(health)
     settings["metrics"]["enabled"] = False
+    for service in settings["services"].values():
+        for backend in service[
+            "backends"
+        ].values():  # else each killed backend is half a minute without relays
+            backend["recovery_timeout_seconds"] = 1
     path = _write(layout, f"relayer-{number}.yaml", settings)
     ready = http_ok(f"{ports.url(health)}/ready")
     metrics = prepare_directory(metrics_directory(layout, f"relayer-{number}"))

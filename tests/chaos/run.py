@@ -225,8 +225,8 @@ class Run:
         verdict = judge(load.counted, claims, watch.witness, Excuses(watch.height_at, self._losses))
         layout = self._running.layout
         kills = sum(fault.kind in ("kill master", "kill front-end worker") for _, fault in self._done)
-        judge_restarts(verdict, self._running.told)
-        judge_load(verdict, self._order.load_s * self._order.per_second)
+        judge_restarts(verdict, self._running.told, layout.logs)
+        judge_load(verdict, load.counted, self._order.load_s * self._order.per_second, self._order.sessions)
         judge_front_ends(verdict, [metrics_directory(layout, name) for name in RELAYERS], kills)
         store = connect(self._running.stores.direct_url)
         judge_books(verdict, store, self._running.keys, self._suppliers)

@@ -25,6 +25,7 @@ LOST = "lost by the store, answered near its death"
 TOO_LATE = "answered too late to be claimed, not charged"
 # The relayer counts blocks by the clock while it hears of none: so far it may be ahead of a chain that stands still.
 AHEAD_BLOCKS = 8
+STARTED_IN_VAIN = "Could not start worker processes"
 LEAST_ANSWERED = 0.3  # of what the client was told to send, faults and a busy machine considered
 PER_FRONT_END_KILL = 10  # a killed process takes its last second's counts along
 
@@ -90,15 +91,21 @@ def judge(
     return verdict
 
 
-def judge_restarts(verdict: Verdict, told: Iterable[str]) -> None:
-    """What nobody killed must not have ended."""
-    verdict.problems += [text for text in told if " ended with code " in text]
+def judge_restarts(verdict: Verdict, told: Iterable[str], logs: Path) -> None:
+    """What nobody killed must not have ended, unless its children were killed while they were being started."""
+    for text in told:
+        name, ended, _ = text.partition(" ended with code ")
+        if ended and STARTED_IN_VAIN not in (logs / f"{name}.log").read_text(errors="replace"):
+            verdict.problems.append(text)
 
 
-def judge_load(verdict: Verdict, asked: float) -> None:
+def judge_load(verdict: Verdict, counted: CountedRelays, asked: float, sessions: int) -> None:
     """A run without relays shows nothing."""
+    served = len({end for _, _, end in counted.answered})
     if verdict.answered < LEAST_ANSWERED * asked:
         verdict.problems.append(f"only {verdict.answered} relays were answered of about {asked:.0f}")
+    if served < sessions:
+        verdict.problems.append(f"relays were answered in {served} sessions only")
 
 
 def judge_front_ends(verdict: Verdict, directories: Iterable[Path], kills: int) -> None:
