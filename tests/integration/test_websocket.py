@@ -484,6 +484,7 @@ class TestSessionEnd:
     def test_a_first_relay_in_the_grace_period_is_answered_then_the_bridge_ends(
         self, stage: Deployment, sender: Sender
     ) -> None:
+        stage.step_to(11)
         books = Books(stage)
         with connect(stage) as client:
             request = relay(sender)
