@@ -64,6 +64,7 @@ class Step:
     actions: dict[Action, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     owner_lost: bool = False
+    waiting: bool = False  # something is to be sent as soon as it is on the disk: step again
 
 
 def advance(supplier: SupplierAddress, miner: Miner, *, everything: bool = False) -> Step:
@@ -236,6 +237,7 @@ class _Run:
             submission.start(uncovered)
 
         self._guarded(phase.name, str(windows.session_end), go)
+        self.step.waiting |= submission.waiting
 
     def _builder(self, what: str, build_one: Callable[[str], Member]) -> Build:
         def build(sessions: Iterable[str]) -> list[Member]:

@@ -10,6 +10,7 @@ count. A message that would fail takes no other with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ from mining_tasks.wiring import Miner
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.errors import Refused, Unavailable
 from pocket_protocol.tx_answer import ASK_CHAIN, Outcome, TxAnswer, classify
-from relay_store.durability import make_durable
+from relay_store.durability import make_durable, takes_time
 from relay_store.fence import NotOwner, open_fence
 from relay_store.intents import AttemptNotNext, Intent, Intents
 
@@ -56,6 +57,7 @@ class Submission:
         self._build = build
         self._intents = Intents(miner.store, miner.keys, group.supplier)
         self._preparation = Preparation(miner, group)
+        self.waiting = False  # something was stored that the next step sends, once it is on the disk
 
     @property
     def refused(self) -> Mapping[str, TxAnswer]:
@@ -90,13 +92,18 @@ class Submission:
                 self._note_failure(error)
 
     def _start_batch(self, batch: Sequence[Member]) -> None:
-        intent = self._preparation.prepare(batch, attempt=1)
-        if intent is None:
+        prepared = self._preparation.prepare(batch, attempt=1)
+        if prepared is None:
             return
+        intent = replace(prepared, stored_by=self._miner.token, stored_at_s=self._miner.monotonic())
         store, keys = self._miner.store, self._miner.keys
         with open_fence(store, keys, self._group.supplier, self._miner.token) as fence:
             stored = self._intents.create(fence, intent, ttl_s=INTENT_TTL_S)
-        if [one.tx_hash for one in stored] == [intent.tx_hash]:
+        if [one.tx_hash for one in stored] != [intent.tx_hash]:
+            return
+        if takes_time(self._miner.report):
+            self.waiting = True
+        else:
             self._broadcast(intent)
 
     def drive(self, intent: Intent, sessions: Sequence[str], sights: Mapping[str, Sight]) -> None:
@@ -203,7 +210,7 @@ class Submission:
             miner.keys,
             supplier,
             report=miner.report,
-            written_at_s=miner.monotonic(),
+            written_at_s=self._stored_at_s(intent),
             monotonic=miner.monotonic,
             sleep=miner.sleep,
         )
@@ -236,6 +243,10 @@ class Submission:
             "broadcasts": str(int(intent.outcome.get("broadcasts", "0")) + 1),
         }
         self._intents.record_outcome(intent, outcome, token=miner.token)
+
+    def _stored_at_s(self, intent: Intent) -> float:
+        """Since when the bytes are stored: now, when another node's clock says so."""
+        return intent.stored_at_s if intent.stored_by == self._miner.token else self._miner.monotonic()
 
     def _note_failure(self, error: Unavailable | Refused) -> None:
         self._miner.metrics.count(

@@ -88,13 +88,20 @@ def _accumulate(supplier: str) -> None:
 
 
 def _advance(supplier: str, *, everything: bool = False) -> None:
-    """Advance until no newer block has come meanwhile; another process of this node at it does the same."""
-    miner = process.workplace().miner
+    """Advance until no newer block has come meanwhile; another process of this node at it does the same.
+
+    What has to be on the disk before it is sent is sent by another task, so that other suppliers get theirs there
+    in the same second.
+    """
+    miner, waiting = process.workplace().miner, False
     with supplier_lock(miner.accumulation.lock_dir / ADVANCE_LOCKS, supplier) as held:
         while held:
             step = advance(SupplierAddress(supplier), miner, everything=everything)
+            waiting = step.waiting
             if step.owner_lost or step.height >= miner.facts.height():
-                return
+                break
+    if waiting:
+        app.send_task(ADVANCE, args=(supplier,), queue=supplier_queue(supplier))
 
 
 @_task(ACCUMULATE)

@@ -47,6 +47,9 @@ class Intent:
     tx_hash: str  # upper-case hex
     timeout_ns: int  # timeout timestamp of the unordered transaction, nanoseconds since the epoch
     height: int  # chain height when it was made
+    # Who stored it, and when by that node's monotonic clock: so the node knows since when it is stored.
+    stored_by: str = ""
+    stored_at_s: float = 0.0
     outcome: Mapping[str, str] = field(default_factory=dict)  # what was seen of it; empty when nothing yet
 
     def to_fields(self) -> list[Any]:
@@ -54,6 +57,7 @@ class Intent:
         return [
             *("phase", self.phase, "members", json.dumps(self.members), "attempt", self.attempt),
             *("tx", self.tx, "tx_hash", self.tx_hash, "timeout_ns", self.timeout_ns, "height", self.height),
+            *("stored_by", self.stored_by, "stored_at_s", repr(self.stored_at_s)),
         ]
 
 
@@ -67,6 +71,8 @@ def _read(raw: Mapping[bytes, bytes]) -> Intent:
             tx_hash=raw[b"tx_hash"].decode(),
             timeout_ns=int(raw[b"timeout_ns"]),
             height=int(raw[b"height"]),
+            stored_by=raw.get(b"stored_by", b"").decode(),
+            stored_at_s=float(raw.get(b"stored_at_s", b"0")),
             outcome={
                 name.decode().removeprefix("outcome:"): value.decode(errors="replace")
                 for name, value in raw.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,12 @@ from mining_tasks.judgement import Fate
 from mining_tasks.ledger import grand_total, read_ledger
 from pocket_protocol.gas import parse_gas_price
 from relay_store.connection import Store
+from relay_store.durability import FSYNC_S
+from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves
 from relay_store.session_state import SessionState
 from tests.miners import Mine, mining, relay_entries
+from tests.stores import private_server
 from tests.unit.localnet.chains import Tree, World
 
 
@@ -283,3 +287,59 @@ def test_relayers_hear_once_that_a_meter_is_free(mine: Mine) -> None:
         mine.run_to(14)
         messages = [message["data"] for message in iter(lambda: heard.get_message(timeout=0.2), None)]
     assert messages == [f"{header.session_id}|{mine.supplier}".encode()]
+
+
+@pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Mine]:
+    """A miner on a store with an append-only file, as in production."""
+    with (
+        private_server(tmp_path / "store", appendonly="yes") as server,
+        mining(
+            tmp_path, server.connection_url, World(Options(proof_requirement_threshold_upokt=250_000))
+        ) as mine,
+    ):
+        yield mine
+
+
+def test_hundreds_of_suppliers_do_not_wait_for_the_disk_one_after_the_other(durable: Mine) -> None:
+    """What was stored is sent by the next step, which waits for what is left of the time, if anything."""
+    mine, now, slept = durable, [time.monotonic()], list[float]()
+    mine.miner.monotonic, mine.miner.sleep = lambda: now[0], slept.append
+    header = mine.serve(20)
+    for height, sent in ((13, 1), (14, 1), (21, 2)):
+        mine.to(height)
+        first = mine.step()
+        assert not first.failures
+        if height == 14:
+            continue  # the claim is seen
+        assert first.waiting and mine.broadcasts() == sent - 1
+        now[0] += 1.2
+        assert not mine.step().waiting and mine.broadcasts() == sent and slept == []
+    mine.run_to(32)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+
+
+def test_a_lone_supplier_waits_for_the_disk_before_it_sends(durable: Mine) -> None:
+    mine, slept = durable, list[float]()
+    mine.miner.monotonic, mine.miner.sleep = lambda: 1000.0, slept.append
+    mine.serve(20)
+    mine.to(13)
+    assert mine.step().waiting
+    mine.step()
+    assert mine.broadcasts() == 1 and len(slept) <= 1  # none when the server has just confirmed
+
+
+def test_what_another_node_stored_is_waited_for(durable: Mine) -> None:
+    mine, slept = durable, list[float]()
+    mine.miner.monotonic, mine.miner.sleep = lambda: 1000.0, slept.append
+    mine.miner.report = replace(mine.miner.report, commands=frozenset())
+    mine.serve(20)
+    mine.to(13)
+    assert mine.step().waiting
+    StoreLease(mine.miner.store).release(mine.miner.keys.supplier_lease(mine.supplier), "me")
+    assert StoreLease(mine.miner.store).acquire(mine.miner.keys.supplier_lease(mine.supplier), "other")
+    mine.miner.token = "other"
+    mine.miner.accumulation = replace(mine.miner.accumulation, token="other")
+    mine.miner.monotonic = lambda: 5000.0  # another machine's clock says nothing
+    mine.step()
+    assert mine.broadcasts() == 1 and slept == [pytest.approx(FSYNC_S)]

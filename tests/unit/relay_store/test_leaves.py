@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pocket_protocol import smst
 from pocket_protocol.types import ComputeUnits, RelayHash
 from relay_store.connection import Store, connect
-from relay_store.durability import FSYNC_S, make_durable
+from relay_store.durability import FSYNC_S, make_durable, takes_time
 from relay_store.fence import Fence, open_fence
 from relay_store.keys import Keys
 from relay_store.lease import StoreLease
@@ -125,3 +126,15 @@ def test_durable_by_waiting_where_the_server_cannot_be_asked(store: Store) -> No
     old = type(report)(report.server, (6, 2), frozenset(), True, 0, ())
     assert make_durable(store, KEYS, S, report=old, **options)
     assert slept == [pytest.approx(0.6)]
+
+
+def test_what_was_written_long_enough_ago_is_not_waited_for(tmp_path: Path) -> None:
+    slept: list[float] = []
+    with private_server(tmp_path, appendonly="yes") as server:
+        store = connect(server.connection_url)
+        report = probe(store)
+        options = {"written_at_s": 98.8, "monotonic": lambda: 100.0, "sleep": slept.append}
+        assert make_durable(store, KEYS, S, report=report, **options)
+        assert slept == [] and not store.client.exists(KEYS.commit(S))
+        assert takes_time(report) and not takes_time(replace(report, replicas=1))
+        assert not takes_time(replace(report, aof=False))
