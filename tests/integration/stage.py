@@ -160,12 +160,11 @@ class Deployment:
         }
 
     def charges(self) -> dict[bytes, int]:
-        """What every session was charged, by meter key."""
+        """What every session was charged, by meter key. A counter at 0 is what a refund leaves: no charge."""
         client = self.store.client
         keys = list(client.scan_iter("ha:meter:*:consumed"))
-        return (
-            {key: int(value or 0) for key, value in zip(keys, client.mget(keys), strict=True)} if keys else {}
-        )
+        consumed = client.mget(keys) if keys else []
+        return {key: int(value) for key, value in zip(keys, consumed, strict=True) if value and int(value)}
 
     def is_store_up(self) -> bool:
         return pongs(self.layout.ports.address("store"))()
