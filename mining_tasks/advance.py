@@ -75,6 +75,7 @@ def advance(supplier: SupplierAddress, miner: Miner, *, everything: bool = False
     position = miner.facts.position()
     if position is None:
         return Step()
+    miner.queries.channels.expect(position.height)
     run = _Run(miner, supplier, position)
     try:
         run.go(everything)

@@ -27,8 +27,21 @@ class CometNodes:
         return self._first(lambda node: node.block_results(height))
 
     def transaction(self, tx_hash: str) -> CommittedTransaction | None:
-        """Return a transaction that is in a block; None when a node's index has none."""
-        return self._first(lambda node: node.transaction(tx_hash))
+        """Return a transaction that is in a block; None when no node that answers has it: one may be behind."""
+        failure: NodeUnavailable | None = None
+        answered = False
+        for node in self._nodes:
+            try:
+                found = node.transaction(tx_hash)
+            except NodeUnavailable as error:
+                failure = failure or error
+                continue
+            if found is not None:
+                return found
+            answered = True
+        if failure is not None and not answered:
+            raise failure
+        return None
 
     def _first(self, ask: Callable[[CometNode], Answer]) -> Answer:
         failure: NodeUnavailable | None = None

@@ -215,8 +215,9 @@ class Submission:
             sleep=miner.sleep,
         )
         started = miner.monotonic()
+        broadcasts = int(intent.outcome.get("broadcasts", "0"))
         try:
-            sent = miner.transactions.broadcast(intent.tx)
+            sent = miner.transactions.broadcast(intent.tx, sent_before=broadcasts)
             answer, text = sent.answer.outcome.value, sent.answer.text[:300]
             if sent.answer.outcome is not Outcome.ACCEPTED:
                 self._preparation.note_refusal(sent.answer.outcome, intent.members)
@@ -240,7 +241,7 @@ class Submission:
             "text": text,
             "height": str(height),
             "sent_s": str(int(miner.now_s())),
-            "broadcasts": str(int(intent.outcome.get("broadcasts", "0")) + 1),
+            "broadcasts": str(broadcasts + 1),
         }
         self._intents.record_outcome(intent, outcome, token=miner.token)
 

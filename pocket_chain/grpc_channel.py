@@ -34,6 +34,7 @@ from pocket_protocol.wire import Undecodable, decode
 HEIGHT_HEADER = "x-cosmos-block-height"
 MAX_ANSWER_BYTES = 10 << 20
 AVOID_FAILED_NODE_S = 10.0
+TOLERATED_LAG_BLOCKS = 1
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -95,8 +96,9 @@ def rpc(file: FileDescriptor, service: str, method: str) -> Rpc[Any]:
 class NodeChannels:
     """Calls to the first node that works. Safe to share between threads and greenlets, and across a fork.
 
-    `targets` in order of preference. A node that cannot be reached or lets a deadline pass is avoided for
-    ten seconds; one that has not committed the height asked for is passed over. Any other answer stands.
+    `targets` in order of preference. A node that cannot be reached, lets a deadline pass or answers from a state
+    well behind the chain is avoided for ten seconds; one that has not committed the height asked for is passed
+    over. Any other answer stands, and so does the newest when all nodes are behind.
     """
 
     def __init__(self, targets: Sequence[GrpcTarget], timeout_s: float = 5.0) -> None:
@@ -108,27 +110,49 @@ class NodeChannels:
         self._channels: dict[int, grpc.Channel] = {}
         self._process_id = 0
         self._avoided_until: dict[int, float] = {}
+        self._chain_height = 0
+
+    def expect(self, height: int) -> None:
+        """Note that the chain has block `height`: what a node says that is well behind it is asked elsewhere."""
+        self._chain_height = height
 
     def call(
-        self, method: Rpc[Response], request: Message, timeout_s: float | None = None
+        self, method: Rpc[Response], request: Message, timeout_s: float | None = None, *, passed_over: int = 0
     ) -> Observed[Response]:
         """Return the answer with the height it was read at.
 
-        `timeout_s` bounds each node's attempt. Raises EntityNotFound, NodeUnavailable.
+        `timeout_s` bounds each node's attempt; the first `passed_over` nodes (round and round) are asked last.
+        Raises EntityNotFound, NodeUnavailable.
         """
         failure: NodeUnavailable | None = None
-        for index in self._preference():
+        newest: Observed[Response] | EntityNotFound | NodeUnavailable | None = None
+        for index in self._preference(passed_over):
+            answer: Observed[Response] | EntityNotFound | NodeUnavailable
             try:
-                return self._call_node(index, method, request, timeout_s or self.timeout_s)
+                answer = self._call_node(index, method, request, timeout_s or self.timeout_s)
             except AheadOfNode as error:
                 failure = failure or error
-            except NodeUnavailable as error:
-                if error.code not in _NODE_IS_DOWN:
-                    raise
-                self._avoided_until[index] = time.monotonic() + AVOID_FAILED_NODE_S
-                failure = failure or error
+                continue
+            except (EntityNotFound, NodeUnavailable) as error:
+                if isinstance(error, NodeUnavailable) and error.code in _NODE_IS_DOWN:
+                    self._avoid(index)
+                    failure = failure or error
+                    continue
+                answer = error
+            if not self._is_behind(answer.height):
+                return _given(answer)
+            self._avoid(index)
+            newest = answer if newest is None or answer.height > newest.height else newest
+        if newest is not None:
+            return _given(newest)
         assert failure is not None
         raise failure
+
+    def _is_behind(self, height: int) -> bool:
+        return bool(height) and height + TOLERATED_LAG_BLOCKS < self._chain_height
+
+    def _avoid(self, index: int) -> None:
+        self._avoided_until[index] = time.monotonic() + AVOID_FAILED_NODE_S
 
     def close(self) -> None:
         """Close this process's channels; the next call opens new ones."""
@@ -139,10 +163,12 @@ class NodeChannels:
             for channel in channels.values():
                 channel.close()
 
-    def _preference(self) -> list[int]:
-        now = time.monotonic()
-        order = range(len(self.targets))
-        return sorted(order, key=lambda index: (self._avoided_until.get(index, 0.0) > now, index))
+    def _preference(self, passed_over: int) -> list[int]:
+        now, count = time.monotonic(), len(self.targets)
+        return sorted(
+            range(count),
+            key=lambda index: (self._avoided_until.get(index, 0.0) > now, (index - passed_over) % count),
+        )
 
     def _channel(self, index: int) -> grpc.Channel:
         with self._lock:
@@ -177,6 +203,12 @@ class NodeChannels:
             raise NodeAnswerUnreadable(
                 method=method.path, node=node, code="UNREADABLE", text=str(error), height=height
             ) from None
+
+
+def _given(answer: Observed[Response] | EntityNotFound | NodeUnavailable) -> Observed[Response]:
+    if isinstance(answer, Observed):
+        return answer
+    raise answer
 
 
 def _refusal(method: Rpc[Response], node: str, error: Any) -> EntityNotFound | NodeUnavailable:

@@ -65,16 +65,16 @@ class Transactions:
             raise SimulationFailed(classify_text(error.text), error.height) from None
         return int(seen.value.gas_info.gas_used), seen.height
 
-    def broadcast(self, tx_bytes: bytes) -> Broadcast:
+    def broadcast(self, tx_bytes: bytes, *, sent_before: int = 0) -> Broadcast:
         """Send a signed transaction; the answer is that of the checks before inclusion.
 
-        Raises NodeUnavailable when no answer came: the transaction may or may not be on its way, and the same
+        What was `sent_before` goes to another node each time, if there is one. Raises NodeUnavailable when no answer came: the transaction may or may not be on its way, and the same
         bytes may be sent again.
         """
         request = tx_pb2.BroadcastTxRequest(tx_bytes=tx_bytes, mode=tx_pb2.BROADCAST_MODE_SYNC)
         expected = tx_hash(tx_bytes)
         try:
-            seen = self._channels.call(_BROADCAST, request)
+            seen = self._channels.call(_BROADCAST, request, passed_over=sent_before)
         except NodeUnavailable as error:
             answer = classify_text(error.text)
             if error.code not in _ABOUT_THE_TRANSACTION or answer.outcome is Outcome.UNKNOWN:

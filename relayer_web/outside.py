@@ -37,6 +37,7 @@ class Outside:
     signing_keys: Callable[[], SigningKeys]
     poll_keys: Callable[[], None]
     curve: Curve
+    expect_height: Callable[[int], None] = lambda height: None  # so that nodes that are behind are left
 
 
 def outside_of(config: RelayerConfig) -> Outside:
@@ -50,24 +51,30 @@ def outside_of(config: RelayerConfig) -> Outside:
         CometNode(one.rpc_url, node.query_timeout_seconds, node.chain_id)
         for one in (node, *extensions.fallback_nodes)
     ]
+    queries = ChainQueries.of(node, extensions.fallback_nodes)
     return Outside(
-        chain=ChainQueries.of(node, extensions.fallback_nodes),
-        ask_node=lambda: _first_position(nodes),
+        chain=queries,
+        ask_node=lambda: _newest_position(nodes),
         sender=task_sender(broker_of(config.redis, extensions)),
         signing_keys=lambda: keyring.keys if keyring is not None else {},
         poll_keys=lambda: _poll(keyring),
         curve=curve,
+        expect_height=queries.channels.expect,
     )
 
 
-def _first_position(nodes: list[CometNode]) -> BlockPosition:
+def _newest_position(nodes: list[CometNode]) -> BlockPosition:
+    """Return the highest of what the nodes say: one that answers may be behind. Raises `NodeUnavailable`."""
     failure: NodeUnavailable | None = None
+    positions = []
     for node in nodes:
         try:
-            return node.status().position
+            positions.append(node.status().position)
         except NodeUnavailable as error:
             failure = error
-    raise failure or NodeUnavailable(text="no node is configured")
+    if not positions:
+        raise failure or NodeUnavailable(text="no node is configured")
+    return max(positions, key=lambda position: position.height)
 
 
 def _poll(keyring: Keyring | None) -> None:

@@ -415,6 +415,7 @@ class _Wiring:
         self.height_alarm.look(self.position)
         seen = self.feed.last()
         if seen is not None:
+            self.outside.expect_height(seen.position.height)
             self._show_active_sessions(seen.position.height)
             self.metrics.set("current_block_height", seen.position.height)
         self.metrics.set("optimistic_queue_relays", len(self.settlements))

@@ -285,6 +285,39 @@ def test_a_lagging_node_is_passed_over(node: GrpcNode) -> None:
             queries.session("a", "s", 9)
 
 
+def test_a_node_well_behind_the_chain_is_left_for_one_that_is_not(node: GrpcNode) -> None:
+    """It answers, with what was true long ago; that something is not there counts least of all."""
+    found = service_pb2.QueryGetServiceResponse(service=shared_pb2.Service(id="new")).SerializeToString()
+    with grpc_node() as behind:
+        queries = ChainQueries(behind.target, True, 2.0, [GrpcTarget(node.target, True)])
+        node.answers[SERVICE], node.height = found, 100
+        for stale in (found, (grpc.StatusCode.NOT_FOUND, "no"), (grpc.StatusCode.UNKNOWN, "too early")):
+            behind.answers[SERVICE], behind.height = stale, 98
+            queries.channels = NodeChannels(queries.channels.targets, 2.0)
+            queries.channels.expect(100)
+            assert queries.service("new").id == "new"
+            assert (len(behind.requests), len(node.requests)) == (1, 1)
+            queries.service("new")
+            assert (len(behind.requests), len(node.requests)) == (1, 2)  # avoided for a while
+            behind.requests.clear()
+            node.requests.clear()
+
+
+def test_of_nodes_that_are_all_behind_the_newest_counts(node: GrpcNode) -> None:
+    with grpc_node() as behind:
+        behind.answers[SERVICE], behind.height = (grpc.StatusCode.NOT_FOUND, "no"), 90
+        node.answers[SERVICE], node.height = (grpc.StatusCode.NOT_FOUND, "no"), 95
+        queries = ChainQueries(node.target, True, 2.0, [GrpcTarget(behind.target, True)])
+        queries.channels.expect(100)
+        with pytest.raises(EntityNotFound) as absent:
+            queries.service("x")
+        assert absent.value.height == 95 and len(behind.requests) == 1
+        queries.channels.expect(96)  # one block is no lag
+        with pytest.raises(EntityNotFound):
+            queries.service("x")
+        assert len(behind.requests) == 1
+
+
 def test_an_answer_that_stands_is_not_asked_elsewhere(node: GrpcNode) -> None:
     with grpc_node() as first:
         first.answers[SERVICE] = (grpc.StatusCode.NOT_FOUND, "no")

@@ -116,6 +116,19 @@ def test_a_status_about_the_node_is_no_answer(node: GrpcNode, transactions: Tran
         transactions.simulate(b"tx")
 
 
+def test_what_is_sent_again_goes_to_another_node(node: GrpcNode) -> None:
+    """A node may take a transaction and tell nobody."""
+    answer = tx_pb2.BroadcastTxResponse()
+    with grpc_node() as second:
+        for one in (node, second):
+            one.answers[BROADCAST] = answer.SerializeToString()
+        channels = NodeChannels([GrpcTarget(one.target, True) for one in (node, second)], 2.0)
+        for sent_before, calls in enumerate([(1, 0), (1, 1), (2, 1)]):
+            Transactions(channels).broadcast(b"tx", sent_before=sent_before)
+            assert (node.calls(BROADCAST), second.calls(BROADCAST)) == calls
+        channels.close()
+
+
 def test_no_answer_in_time(node: GrpcNode) -> None:
     node.answers[BROADCAST] = b""
     node.hold.clear()
