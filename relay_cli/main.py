@@ -5,28 +5,13 @@ So `conformance` does not load Celery and `relayer` does not load the local chai
 
 from __future__ import annotations
 
-import importlib
 import platform
-from dataclasses import dataclass
 from typing import Final
 
 import click
 
 from pocket_protocol import __version__
-
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """Where a subcommand is defined, and its line in the overview."""
-
-    target: str  # module:attribute
-    summary: str
-
-    def load(self) -> click.Command:
-        module, _, attribute = self.target.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
+from relay_cli.lazy_group import LazyCommand, LazyGroup
 
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "demo": LazyCommand(
@@ -50,24 +35,10 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that shows `COMMANDS` without importing them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = COMMANDS.get(cmd_name)
-        return command.load() if command else None
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
-
-
 @click.group(
     name="pocket-relay-miner",
     cls=LazyGroup,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def cli() -> None:
