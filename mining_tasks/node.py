@@ -49,8 +49,8 @@ class Queues(Protocol):
     def consume(self, suppliers: tuple[str, ...]) -> None:
         """Consume exactly these suppliers' queues, beside the common one."""
 
-    def send(self, task: str, suppliers: Sequence[str]) -> None:
-        """Send a task to each of these suppliers whose queue does not hold enough already.
+    def send(self, task: str, suppliers: Sequence[str], *, unless_waiting: bool = False) -> None:
+        """Send a task to each of these suppliers; `unless_waiting`, only where none of its kind lies in the queue.
 
         Raises what the broker's library raises.
         """
@@ -223,12 +223,14 @@ class Node:
             for supplier in suppliers:
                 pipeline.zcount(self._keys.sessions(supplier), height - HORIZON_BLOCKS, height)
             counts = pipeline.execute()
-        self._send(ADVANCE, [supplier for supplier, count in zip(suppliers, counts, strict=True) if count])
+        due = [supplier for supplier, count in zip(suppliers, counts, strict=True) if count]
+        # it asks for the last block itself: one that waits does for all blocks that come meanwhile
+        self._send(ADVANCE, due, unless_waiting=True)
 
-    def _send(self, task: str, suppliers: Sequence[str]) -> None:
+    def _send(self, task: str, suppliers: Sequence[str], *, unless_waiting: bool = False) -> None:
         """Tasks that cannot be sent are sent by the sweep, or with the next block."""
         try:
-            self._queues.send(task, suppliers)
+            self._queues.send(task, suppliers, unless_waiting=unless_waiting)
         except Exception as error:  # whatever the broker's library raises; the thread must live
             log.warning("tasks not sent", task=task, suppliers=len(suppliers), error=str(error)[:200])
 

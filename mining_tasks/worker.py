@@ -32,7 +32,6 @@ _CHATTY: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 log = structlog.get_logger("worker")
 
 START_RETRY_S: Final = 1.0
-ENOUGH_TASKS: Final = 2  # an accumulation, and one that takes the sessions on
 TASK_LIFE_S: Final = 60.0
 
 _node: Node | None = None
@@ -59,27 +58,38 @@ class WorkerQueues:
             self._consumer.call_soon(self._consumer.cancel_task_queue, queue)
         self._wanted = wanted
 
-    def send(self, task: str, suppliers: Sequence[str]) -> None:
-        """Send a task to each supplier's queue, except where one of a kind may wait already.
+    def send(self, task: str, suppliers: Sequence[str], *, unless_waiting: bool = False) -> None:
+        """Send a task to each supplier's queue; `unless_waiting`, only where none of its kind lies there.
 
-        A task asks for the last block itself, so one that waits does for all blocks that come meanwhile. Without
-        this bound hundreds of suppliers with fast blocks would have more tasks sent than can be taken.
+        Without that, hundreds of suppliers with fast blocks would be sent more tasks than can be taken. Other kinds
+        do not count: a queue full of accumulations must not keep a claim from its window.
         """
         if not suppliers:
             return
         with app.producer_or_acquire() as producer:
-            pipeline = producer.connection.default_channel.client.pipeline()
+            if unless_waiting:
+                suppliers = _without(task, suppliers, producer.connection.default_channel)
             for supplier in suppliers:
-                pipeline.llen(supplier_queue(supplier))
-            for supplier, waiting in zip(suppliers, pipeline.execute(), strict=True):
-                if waiting < ENOUGH_TASKS:
-                    app.send_task(
-                        task,
-                        args=(supplier,),
-                        queue=supplier_queue(supplier),
-                        producer=producer,
-                        expires=TASK_LIFE_S,
-                    )
+                app.send_task(
+                    task,
+                    args=(supplier,),
+                    queue=supplier_queue(supplier),
+                    producer=producer,
+                    expires=TASK_LIFE_S if unless_waiting else None,
+                )
+
+
+def _without(task: str, suppliers: Sequence[str], channel: Any) -> list[str]:
+    """Return the suppliers in whose queue no such task lies."""
+    pipeline = channel.client.pipeline()
+    for supplier in suppliers:
+        pipeline.lrange(f"{channel.global_keyprefix}{supplier_queue(supplier)}", 0, -1)
+    mark = f'"task": "{task}"'.encode()  # in the headers, which are not encoded
+    return [
+        supplier
+        for supplier, messages in zip(suppliers, pipeline.execute(), strict=True)
+        if not any(mark in message for message in messages)
+    ]
 
 
 @signals.setup_logging.connect(weak=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from mining_tasks.config import CONFIG_VARIABLE
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.process import Workplace
 from mining_tasks.registration import Registration
-from mining_tasks.routing import ADVANCE, supplier_queue
+from mining_tasks.routing import ACCUMULATE, ADVANCE, TAKE_OVER, supplier_queue
 from mining_tasks.sweep import Sweep
 from pocket_chain.keyring import Keyring
 from relay_store.connection import Store
@@ -196,14 +197,42 @@ def test_a_task_of_a_replaced_beat_does_nothing(mine: Mine, broker: Celery) -> N
     assert queued(broker, mine.supplier) == 0
 
 
-def test_blocks_that_come_faster_than_tasks_are_done_pile_nothing_up(
-    mine: Mine, broker: Celery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def queues(broker: Celery, monkeypatch: pytest.MonkeyPatch) -> worker.WorkerQueues:
     monkeypatch.setattr(worker, "app", broker)
-    queues = worker.WorkerQueues(None)
+    return worker.WorkerQueues(None)
+
+
+def test_blocks_that_come_faster_than_tasks_are_done_pile_nothing_up(
+    mine: Mine, broker: Celery, queues: worker.WorkerQueues
+) -> None:
     suppliers = [mine.supplier, "pokt1another"]
-    queues.send(ADVANCE, suppliers[:1])
+    queues.send(ADVANCE, suppliers[:1], unless_waiting=True)
     for _ in range(5):
-        queues.send(ADVANCE, suppliers)
-    assert [queued(broker, supplier) for supplier in suppliers] == [worker.ENOUGH_TASKS] * 2
-    queues.send(ADVANCE, [])
+        queues.send(ADVANCE, suppliers, unless_waiting=True)
+    assert [queued(broker, supplier) for supplier in suppliers] == [1, 1]
+    queues.send(ADVANCE, [], unless_waiting=True)
+
+
+def test_waiting_accumulations_keep_no_claim_from_its_window(
+    mine: Mine, broker: Celery, queues: worker.WorkerQueues
+) -> None:
+    for _ in range(3):
+        queues.send(ACCUMULATE, [mine.supplier])
+    queues.send(ADVANCE, [mine.supplier], unless_waiting=True)
+    assert queued(broker, mine.supplier) == 4
+
+
+def test_a_supplier_is_taken_over_whatever_its_last_owner_left_in_the_queue(
+    mine: Mine, broker: Celery, queues: worker.WorkerQueues
+) -> None:
+    for task in (TAKE_OVER, ADVANCE, ACCUMULATE):
+        queues.send(task, [mine.supplier])
+    queues.send(TAKE_OVER, [mine.supplier])
+    assert queued(broker, mine.supplier) == 4
+    with broker.connection_for_write() as connection:
+        channel = connection.default_channel
+        newest = json.loads(
+            channel.client.lindex(f"{channel.global_keyprefix}{supplier_queue(mine.supplier)}", 0)
+        )
+    assert newest["headers"]["task"] == TAKE_OVER and newest["headers"]["expires"] is None
