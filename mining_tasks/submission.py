@@ -10,7 +10,6 @@ count. A message that would fail takes no other with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -92,17 +91,17 @@ class Submission:
                 self._note_failure(error)
 
     def _start_batch(self, batch: Sequence[Member]) -> None:
-        prepared = self._preparation.prepare(batch, attempt=1)
-        if prepared is None:
+        intent = self._preparation.prepare(batch, attempt=1)
+        if intent is None:
             return
-        intent = replace(prepared, stored_by=self._miner.token, stored_at_s=self._miner.monotonic())
-        store, keys = self._miner.store, self._miner.keys
-        with open_fence(store, keys, self._group.supplier, self._miner.token) as fence:
+        store, keys, token = self._miner.store, self._miner.keys, self._miner.token
+        with open_fence(store, keys, self._group.supplier, token) as fence:
             stored = self._intents.create(fence, intent, ttl_s=INTENT_TTL_S)
         if [one.tx_hash for one in stored] != [intent.tx_hash]:
             return
         if takes_time(self._miner.report):
             self.waiting = True
+            self._intents.note_stored(intent, self._miner.monotonic(), token=token)
         else:
             self._broadcast(intent)
 
@@ -246,7 +245,7 @@ class Submission:
         self._intents.record_outcome(intent, outcome, token=miner.token)
 
     def _stored_at_s(self, intent: Intent) -> float:
-        """Since when the bytes are stored: now, when another node's clock says so."""
+        """Since when the bytes are known to be stored: now, unless this node's clock says more."""
         return intent.stored_at_s if intent.stored_by == self._miner.token else self._miner.monotonic()
 
     def _note_failure(self, error: Unavailable | Refused) -> None:

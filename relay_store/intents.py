@@ -47,17 +47,16 @@ class Intent:
     tx_hash: str  # upper-case hex
     timeout_ns: int  # timeout timestamp of the unordered transaction, nanoseconds since the epoch
     height: int  # chain height when it was made
-    # Who stored it, and when by that node's monotonic clock: so the node knows since when it is stored.
+    outcome: Mapping[str, str] = field(default_factory=dict)  # what was seen of it; empty when nothing yet
+    # The node that knows it stored, and since when by its monotonic clock; see `Intents.note_stored`.
     stored_by: str = ""
     stored_at_s: float = 0.0
-    outcome: Mapping[str, str] = field(default_factory=dict)  # what was seen of it; empty when nothing yet
 
     def to_fields(self) -> list[Any]:
         """Return the hash fields, flat; without the outcome."""
         return [
             *("phase", self.phase, "members", json.dumps(self.members), "attempt", self.attempt),
             *("tx", self.tx, "tx_hash", self.tx_hash, "timeout_ns", self.timeout_ns, "height", self.height),
-            *("stored_by", self.stored_by, "stored_at_s", repr(self.stored_at_s)),
         ]
 
 
@@ -71,13 +70,13 @@ def _read(raw: Mapping[bytes, bytes]) -> Intent:
             tx_hash=raw[b"tx_hash"].decode(),
             timeout_ns=int(raw[b"timeout_ns"]),
             height=int(raw[b"height"]),
-            stored_by=raw.get(b"stored_by", b"").decode(),
-            stored_at_s=float(raw.get(b"stored_at_s", b"0")),
             outcome={
                 name.decode().removeprefix("outcome:"): value.decode(errors="replace")
                 for name, value in raw.items()
                 if name.startswith(b"outcome:")
             },
+            stored_by=raw.get(b"stored_by", b"").decode(),
+            stored_at_s=float(raw.get(b"stored_at_s", b"0")),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UnreadableIntent(fields=", ".join(sorted(name.decode() for name in raw))) from error
@@ -148,7 +147,18 @@ class Intents:
 
         Raises `NotOwner`.
         """
-        flat = [part for name, value in outcome.items() for part in (f"outcome:{name}", value)]
+        return self._note(intent, {f"outcome:{name}": value for name, value in outcome.items()}, token)
+
+    def note_stored(self, intent: Intent, at_s: float, *, token: str) -> bool:
+        """Note that the store has acknowledged an intent by `at_s`, a moment of the node's monotonic clock.
+
+        Never written with the intent itself: a store that stands still executes a transaction seconds after it
+        was sent. Without this note, the bytes count as stored when they are read. Raises `NotOwner`.
+        """
+        return self._note(intent, {"stored_by": token, "stored_at_s": repr(at_s)}, token)
+
+    def _note(self, intent: Intent, fields: Mapping[str, str], token: str) -> bool:
+        flat = [part for item in fields.items() for part in item]
         keys = (
             self._leader_key(intent),
             self._keys.owner(self._supplier),

@@ -19,9 +19,12 @@ from mining_tasks.ledger import grand_total, read_ledger
 from pocket_protocol.gas import parse_gas_price
 from relay_store.connection import Store
 from relay_store.durability import FSYNC_S
+from relay_store.fence import Fence
+from relay_store.intents import Intent, Intents
 from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves
 from relay_store.session_state import SessionState
+from relay_store.store_errors import StoreUnavailable
 from tests.miners import Mine, mining, relay_entries
 from tests.stores import private_server
 from tests.unit.localnet.chains import Tree, World
@@ -341,5 +344,29 @@ def test_what_another_node_stored_is_waited_for(durable: Mine) -> None:
     mine.miner.token = "other"
     mine.miner.accumulation = replace(mine.miner.accumulation, token="other")
     mine.miner.monotonic = lambda: 5000.0  # another machine's clock says nothing
+    mine.step()
+    assert mine.broadcasts() == 1 and slept == [pytest.approx(FSYNC_S)]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_the_store_was_slow_to_take_is_waited_for(
+    durable: Mine, monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """A store that stands still executes a transaction long after it was sent, its answer heard or not."""
+    mine, now, slept, create = durable, [1000.0], list[float](), Intents.create
+    mine.miner.monotonic, mine.miner.sleep = lambda: now[0], slept.append
+    mine.miner.report = replace(mine.miner.report, commands=frozenset())
+
+    def late(intents: Intents, fence: Fence, intent: Intent, *, ttl_s: int) -> list[Intent]:
+        now[0] += 5.0
+        stored = create(intents, fence, intent, ttl_s=ttl_s)
+        if not answered:
+            raise StoreUnavailable(error="no answer in time")
+        return stored
+
+    monkeypatch.setattr(Intents, "create", late)
+    mine.serve(20)
+    mine.to(13)
+    assert mine.step().waiting is answered
     mine.step()
     assert mine.broadcasts() == 1 and slept == [pytest.approx(FSYNC_S)]
