@@ -171,6 +171,9 @@ class RelayerExtensions(SharedExtensions):
     strict_signatures: bool = setting(False, doc="refuse unusual ring signature bytes the chain accepts")
     max_ring_size: int = setting(32, minimum=2, maximum=1024, doc="largest ring verified")
     refuse_placeholder_rings: bool = setting(False, doc="refuse relays of applications without gateways")
+    require_signed_handshakes: bool = setting(
+        False, doc="refuse WebSockets whose handshake carries no valid signature of its session"
+    )
     curve_tables: bool = setting(False, doc="precomputed tables for busy keys: twice as fast, more memory")
     curve_table_memory_mb: int = setting(128, minimum=20, doc="memory of all tables of one process")
     curve_table_after_relays: int = setting(2000, minimum=1, doc="verified relays before a ring gets tables")

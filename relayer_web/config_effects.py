@@ -35,6 +35,7 @@ LIVE: Final = (
     "extensions.strict_signatures",
     "extensions.max_ring_size",
     "extensions.refuse_placeholder_rings",
+    "extensions.require_signed_handshakes",
     "extensions.mining_margin_blocks",
 )
 AT_RESTART: Final = (

@@ -56,7 +56,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "streaming_batches_signed": ("batches of streams", ()),
     "streaming_bytes_forwarded": ("bytes of streamed lines", ()),
     "websocket_connections": ("bridges opened", ("service_id",)),
-    "websocket_handshakes": ("bridges opened, by kind of handshake", ("service_id", "version")),
+    "websocket_handshakes": (
+        "handshakes, by version and what their signature is worth",
+        ("service_id", "version", "result"),
+    ),
     "websocket_messages_forwarded": ("messages, by direction", ("service_id", "direction")),
     "websocket_relays_emitted": ("messages of backends answered as relays", ("service_id",)),
     "inbound_requests_by_proto": ("relays by protocol", ("proto",)),

@@ -50,6 +50,7 @@ class Runtime:
     meter_is_sound: Callable[[str], bool] = lambda service_id: True  # what a simulated relay would find
     compression: Compression = field(default_factory=Compression)
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
+    requires_signed_handshakes: bool = False
     on_defect: Callable[[Exception], None] = lambda error: log.error("relay failed", exc_info=error)
     start: Callable[[], None] = lambda: None
     reconfigure: Callable[[RelayerConfig, Backends], None] = lambda config, backends: None

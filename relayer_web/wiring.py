@@ -249,6 +249,7 @@ class _Wiring:
             "compression": Compression(
                 config.response_compression.enabled, config.response_compression.min_size_bytes
             ),
+            "requires_signed_handshakes": extensions.require_signed_handshakes,
             "max_response_bytes": config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
         }
 

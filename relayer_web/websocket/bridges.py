@@ -18,8 +18,9 @@ from relayer_web.store_gate import StoreAway
 from relayer_web.websocket import closing
 from relayer_web.websocket.bridge import TRANSPORT, Bridge
 from relayer_web.websocket.dialling import dial
-from relayer_web.websocket.handshake import BAD_REQUEST, Upgrade, accept, asked_service, version
+from relayer_web.websocket.handshake import BAD_REQUEST, Upgrade, accept, asked_service
 from relayer_web.websocket.peer import WRITE_S, Peer, Unfinished
+from relayer_web.websocket.signed_handshake import HandshakeCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ class Bridges:
         self._runtime = runtime
         self._select = select
         self._dial_s = dial_s
+        self._handshakes = HandshakeCheck(runtime)
         self._unfinished = Unfinished()
         self._open: set[Bridge] = set()
         self._stopping = threading.Event()
@@ -70,6 +72,7 @@ class Bridges:
             accepted = accept(upgrade)
             if accepted is None:
                 return BAD_REQUEST
+            self._handshakes.check(service_id, upgrade)
             backend = dial(
                 self._select(service_id),
                 {
@@ -115,14 +118,13 @@ class Bridges:
             raise
         handshake = Inbound(b"", upgrade.headers, upgrade.peer, TRANSPORT)
         bridge = Bridge(service_id, handshake, client, backend, self._runtime)
-        with self._counted(service_id, version(upgrade.headers), bridge):
+        with self._counted(service_id, bridge):
             bridge.run()
 
     @contextmanager
-    def _counted(self, service_id: str, handshake_version: str, bridge: Bridge) -> Iterator[None]:
+    def _counted(self, service_id: str, bridge: Bridge) -> Iterator[None]:
         metrics = self._runtime.metrics
         metrics.count("websocket_connections", service_id)
-        metrics.count("websocket_handshakes", service_id, handshake_version)
         metrics.count("websocket_connections_active", service_id, by=1)
         self._open.add(bridge)
         try:

@@ -15,7 +15,6 @@ from relayer_web.inbound import Answer
 from relayer_web.websocket.peer import LOG, MAX_MESSAGE_BYTES
 
 SERVICE_HEADERS: Final = ("target-service-id", "pocket-service-id", "x-forwarded-host")
-V2_HEADERS: Final = ("pocket-session-id", "pocket-supplier-address", "pocket-signature")
 SWITCHING: Final = 101
 BAD_REQUEST: Final = Answer(
     400,
@@ -49,11 +48,6 @@ def asked_service(upgrade: Upgrade) -> str:
         if value := upgrade.headers.get(name, "").strip():
             return value
     return unquote(upgrade.path.decode("latin-1")).lstrip("/").partition("/")[0]
-
-
-def version(headers: Mapping[str, str]) -> str:
-    """`v2` for a handshake that names session and supplier and is signed. Only counted, never asked for."""
-    return "v2" if all(headers.get(name) for name in V2_HEADERS) else "v1"
 
 
 def accept(upgrade: Upgrade) -> tuple[ServerProtocol, Response] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,11 @@ def recorded_network(
     *,
     websocket: str = "",
     grpc_backend: str = "",
+    extensions: Mapping[str, Any] | None = None,
 ) -> Iterator[Deployment]:
     """The recorded chain at `height`, and our relayer on it with the recorded configuration and keys.
 
-    `websocket` and `grpc_backend`: URLs of the backends for those transports.
+    `websocket` and `grpc_backend`: URLs of the backends for those transports; `extensions`: settings of our own.
     """
     fixture = directory / "fixture.json"
     fixture.write_text(json.dumps({"sessions": sessions_in(requests)}))
@@ -116,6 +117,7 @@ def recorded_network(
                     backend_settings["url"] = grpc_backend
                 elif transport == "websocket" and websocket:
                     backend_settings["url"] = websocket
+        settings["extensions"].update(extensions or {})
         settings["default_validation_mode"] = original["default_validation_mode"]
         settings["default_max_body_size_bytes"] = original["default_max_body_size_bytes"]
 

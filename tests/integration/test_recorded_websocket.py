@@ -99,9 +99,12 @@ def network_of(
     requests: list[bytes],
     height: int,
     blocks: int,
+    **more: Any,
 ) -> Iterator[Deployment]:
     http = ScriptedBackend(held.address)
-    with recorded_network(directory, http, requests, height, blocks, websocket=backend.url) as running:
+    with recorded_network(
+        directory, http, requests, height, blocks, websocket=backend.url, **more
+    ) as running:
         yield running
 
 
@@ -298,12 +301,23 @@ def split(stream: bytes) -> tuple[bytes, list[tuple[Opcode, bytes, bytes]]]:
 def test_the_gateway_s_connections(
     tmp_path: Path, held: HeldBackend, backend: SocketBackend, name: str
 ) -> None:
-    """Binary relays in text frames, the advisory in a binary one, close 4000: the bytes the gateway saw."""
+    """Binary relays in text frames, the advisory in a binary one, close 4000: the bytes the gateway saw.
+
+    The handshakes are signed, and nothing would be answered if their signatures were not found good.
+    """
     recording = GatewayRecording(name)
     header = relay_protocol.decode_request(recording.requests[0]).meta.session_header
     start, end = header.session_start_block_height, header.session_end_block_height
     with (
-        network_of(tmp_path, held, backend, recording.requests, start + 5, 30) as running,
+        network_of(
+            tmp_path,
+            held,
+            backend,
+            recording.requests,
+            start + 5,
+            30,
+            extensions={"require_signed_handshakes": True},
+        ) as running,
         open_connection(running.relayer_address) as connection,
     ):
         running.tell_height(start + 5)
