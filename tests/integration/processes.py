@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from relay_cli.up.ports import ROLES
+from tests.stores import is_free
 
 COMMAND = (sys.executable, "-m", "relay_cli")
 
@@ -20,13 +20,8 @@ COMMAND = (sys.executable, "-m", "relay_cli")
 def free_port_flags() -> list[str]:
     """Return flags that put every part of `up` on a free port, so that several can run at once."""
     numbers = random.sample(range(20_000, 32_000), 400)
-    free = (number for number in numbers if _is_free(number))
+    free = (number for number in numbers if is_free(number))
     return [part for role in ROLES for part in (f"--{role}-port", str(next(free)))]
-
-
-def _is_free(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) != 0
 
 
 def eventually(condition: Callable[[], object], within_s: float) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from relay_cli.up.processes import up_processes
 from relay_store.block_feed import BlockPublisher
 from relay_store.connection import Store, connect
 from relay_store.keys import Keys
+from tests.stores import is_free
 
 PORTS = range(15_000, 32_000)  # below those the kernel gives to outgoing connections
 FOUNDATION = ("store", "localnet", "backend")
@@ -58,7 +58,7 @@ def free_ports(*more: str) -> Ports:
     """Return a free port for every role of `up`, and for those named."""
     chosen: dict[str, int] = {}
     for role in (*ROLES, *more):
-        chosen[role] = next(port for port in _candidates() if port not in chosen.values() and _is_free(port))
+        chosen[role] = next(port for port in _candidates() if port not in chosen.values() and is_free(port))
     return Ports(chosen)
 
 
@@ -66,15 +66,6 @@ def _candidates() -> Iterator[int]:
     generator = random.SystemRandom()
     while True:
         yield generator.choice(PORTS)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def litter(directory: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as LostConnection
 
 from pocket_protocol.errors import Unavailable
 from relay_store.connection import Store, connect
-from relay_store.probe import MemoryUse, memory_use, probe
+from relay_store.probe import OLDEST_VERSION, MemoryUse, memory_use, probe
 from relay_store.store_errors import (
     StoreFull,
     StoreRefused,
@@ -124,8 +124,15 @@ def test_unix_socket(tmp_path: Path) -> None:
 
 def test_probe_names_what_is_unsafe(store: Store, tmp_path: Path) -> None:
     report = probe(store)
-    assert report.server.startswith("valkey 9") and "WAITAOF" in report.commands
-    assert "XACKDEL" not in report.commands
+    info = store.client.info("server")
+    assert report.server == " ".join(
+        ("valkey", info["valkey_version"]) if "valkey_version" in info else ("redis", info["redis_version"])
+    )
+    assert report.version >= OLDEST_VERSION
+    # Redis has XACKDEL from 8.2 on, Valkey 9 has not; WAITAOF came with Redis 7.2 and with the first Valkey.
+    is_redis = report.server.startswith("redis")
+    assert ("XACKDEL" in report.commands) == (is_redis and report.version >= (8, 2))
+    assert ("WAITAOF" in report.commands) == (not is_redis or report.version >= (7, 2))
     text = "\n".join(report.warnings)
     assert "maxmemory is not set" in text and "appendonly is off" in text
     safe = {"maxmemory": "100mb", "maxmemory-policy": "noeviction", "appendonly": "yes"}
