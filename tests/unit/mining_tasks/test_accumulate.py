@@ -25,6 +25,7 @@ from relay_store.dead import KILLS_WORKER, dead_letters
 from relay_store.fence import Fence
 from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves, Seal
+from relay_store.probe import probe
 from relay_store.relay_stream import DEAD_AFTER, stream_length
 from relay_store.sessions import BACKSTOP_TTL_S, Sessions
 from relay_store.store_errors import StoreFull, StoreRefused, StoreUnavailable
@@ -49,7 +50,8 @@ LIMITS = Limits(batch_entries=8, first_read_entries=8, linger_s=0.0, slice_s=30.
 
 def node_on(store: Store, lock_dir: Path, *sessions: int, limits: Limits = LIMITS) -> Accumulation:
     StoreLease(store).acquire(LEASE, "me")
-    return Accumulation(store, KEYS, "me", KnownSessions.of(*sessions), lock_dir, limits)
+    xackdel = "XACKDEL" in probe(store).commands  # as a miner that starts on this server
+    return Accumulation(store, KEYS, "me", KnownSessions.of(*sessions), lock_dir, limits, xackdel=xackdel)
 
 
 @pytest.fixture

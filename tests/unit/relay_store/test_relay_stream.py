@@ -9,6 +9,7 @@ from relay_store.dead import bury, dead_letters
 from relay_store.fence import Fence, open_fence
 from relay_store.keys import Keys
 from relay_store.lease import StoreLease
+from relay_store.probe import probe
 from relay_store.relay_stream import (
     ALONE_AFTER,
     CONSUMER,
@@ -160,6 +161,22 @@ def test_a_ttl_set_by_a_foreign_relayer_is_taken_off(store: Store, fence: Fence)
     store.client.expire(KEY, 7200)
     _drain(fence, RelayStream(KEYS, S))
     assert store.client.ttl(KEY) == -1
+
+
+@pytest.mark.parametrize("xackdel", [False, True])
+def test_acknowledged_entries_are_pending_for_nobody_and_gone(
+    store: Store, fence: Fence, xackdel: bool
+) -> None:
+    if xackdel and "XACKDEL" not in probe(store).commands:
+        pytest.skip("XACKDEL came with Redis 8.2: name such a server in POCKET_STORE_SERVER")
+    store.client.xgroup_create(KEY, "others", "0", mkstream=True)
+    _add(store, "a", "b", "c")
+    store.client.xreadgroup("others", "somebody", {KEY: ">"}, count=3)
+    stream = RelayStream(KEYS, S, xackdel=xackdel)
+    _settle(fence, stream, stream.read(fence, 2))
+    assert store.client.xpending(KEY, GROUP)["pending"] == 0
+    assert [fields[b"data"] for _, fields in store.client.xrange(KEY)] == [b"c"]
+    assert _drain(fence, stream) == [b"c"]
 
 
 def test_drained_up_to(store: Store, fence: Fence) -> None:
