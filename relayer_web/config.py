@@ -188,9 +188,11 @@ class RelayerExtensions(SharedExtensions):
     max_header_bytes: int = setting(65536, minimum=1024, maximum=1 << 20, doc="all header fields together")
     max_url_bytes: int = setting(8192, minimum=256, maximum=1 << 20, doc="request target")
     max_websocket_frame_bytes: int = setting(
-        15_728_640, minimum=1024, doc="one message, either direction; no effect yet"
+        15_728_640, minimum=1024, maximum=268_435_456, doc="one message, either direction"
     )
-    max_websocket_connections: int = setting(10000, minimum=1, doc="of one front-end process; no effect yet")
+    max_websocket_connections: int = setting(
+        0, minimum=0, doc="of one front-end process; 0: three quarters of worker_connections"
+    )
     client_timeout_seconds: int = setting(30, minimum=1, doc="to send the head, and the body, of a request")
     mining_margin_blocks: int = setting(0, minimum=0, doc="stop mining this long before the claim window")
     block_time_seconds: float = setting(0.0, minimum=0, doc="0: measured from the last blocks")
@@ -201,6 +203,11 @@ class RelayerExtensions(SharedExtensions):
         30, minimum=20, maximum=50, doc="how often busy suppliers are announced"
     )
     group_commit_commands: int = setting(512, minimum=1, maximum=10000, doc="store commands sent together")
+
+    @property
+    def websocket_connections(self) -> int:
+        """How many WebSockets a process may have: idle ones leave room for relays over HTTP."""
+        return self.max_websocket_connections or max(1, self.worker_connections * 3 // 4)
 
     @property
     def worker_count(self) -> int:

@@ -23,7 +23,7 @@ from relayer_web.pipeline import serve_relay
 from relayer_web.position import HeightUnknown
 from relayer_web.unanswered import count_unanswered
 from relayer_web.websocket.bridge import TRANSPORT
-from relayer_web.websocket.bridges import Bridges
+from relayer_web.websocket.bridges import Bridges, SocketLimits
 from relayer_web.websocket.handshake import Upgrade
 from relayer_web.wired import Wired, wired
 
@@ -75,10 +75,12 @@ class RelayingFrontEnd:
     def __init__(self, relaying: Wired) -> None:
         self._relaying = relaying
         self._runtime = relaying.runtime
+        extensions = relaying.config.extensions
         self._bridges = Bridges(
             relaying.runtime,
             lambda service_id: relaying.backends.select(service_id, TRANSPORT),
             lambda service_id: self.config.timeouts(service_id).dial_timeout_seconds,
+            SocketLimits(extensions.websocket_connections, extensions.max_websocket_frame_bytes),
         )
         self._draining = False
 

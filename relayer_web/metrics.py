@@ -60,6 +60,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "handshakes, by version and what their signature is worth",
         ("service_id", "version", "result"),
     ),
+    "websocket_refusals": ("handshakes refused", ("service_id", "reason")),
     "websocket_messages_forwarded": ("messages, by direction", ("service_id", "direction")),
     "websocket_relays_emitted": ("messages of backends answered as relays", ("service_id",)),
     "inbound_requests_by_proto": ("relays by protocol", ("proto",)),

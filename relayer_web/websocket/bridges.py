@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pocket_protocol.errors import PocketError
@@ -13,13 +14,13 @@ from relayer_web.admission import UnknownService
 from relayer_web.backends.contract import NoBackend
 from relayer_web.http_answer import error_answer
 from relayer_web.inbound import Answer, Inbound
-from relayer_web.refusals import InternalError, refusal_answer
+from relayer_web.refusals import InternalError, refusal_answer, row_of
 from relayer_web.store_gate import StoreAway
 from relayer_web.websocket import closing
 from relayer_web.websocket.bridge import TRANSPORT, Bridge
 from relayer_web.websocket.dialling import dial
-from relayer_web.websocket.handshake import BAD_REQUEST, Upgrade, accept, asked_service
-from relayer_web.websocket.peer import WRITE_S, Peer, Unfinished
+from relayer_web.websocket.handshake import BAD_REQUEST, TooManyConnections, Upgrade, accept, asked_service
+from relayer_web.websocket.peer import MAX_MESSAGE_BYTES, WRITE_S, Peer, Unfinished
 from relayer_web.websocket.signed_handshake import HandshakeCheck
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 LOOK_S: Final = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """Bounds of one process."""
+
+    connections: int = 10_000
+    message_bytes: int = MAX_MESSAGE_BYTES
+
+
 class Bridges:
     """Opens bridges and looks after them. `select(service)` gives the endpoint to dial, `dial_s(service)` its time."""
 
@@ -38,12 +47,15 @@ class Bridges:
         runtime: Runtime,
         select: Callable[[str], Any],
         dial_s: Callable[[str], float],
+        limits: SocketLimits | None = None,
     ) -> None:
         self._runtime = runtime
         self._select = select
         self._dial_s = dial_s
         self._handshakes = HandshakeCheck(runtime)
-        self._unfinished = Unfinished()
+        self._limits = limits or SocketLimits()
+        self._unfinished = Unfinished(self._limits.message_bytes)
+        self._connections = 0  # upgrade requests being served, refused ones for a moment
         self._open: set[Bridge] = set()
         self._stopping = threading.Event()
         self._is_draining = False
@@ -63,34 +75,39 @@ class Bridges:
 
     def serve(self, upgrade: Upgrade) -> Answer | None:
         """Serve an upgrade request to the end of its connection. Returns the answer to one that is refused."""
-        service_id = ""
+        self._connections += 1
         try:
-            service_id = asked_service(upgrade)
-            if not service_id:
-                return error_answer(400, "missing service ID")
+            return self._serve(upgrade)
+        finally:
+            self._connections -= 1
+
+    def _serve(self, upgrade: Upgrade) -> Answer | None:
+        service_id = asked_service(upgrade)
+        if not service_id:
+            return self._refused("missing_service_id", "", error_answer(400, "missing service ID"))
+        try:
             self._check(service_id)
-            accepted = accept(upgrade)
+            accepted = accept(upgrade, self._limits.message_bytes)
             if accepted is None:
-                return BAD_REQUEST
+                return self._refused("malformed_upgrade", service_id, BAD_REQUEST)
             self._handshakes.check(service_id, upgrade)
-            backend = dial(
-                self._select(service_id),
-                {
-                    "Pocket-Supplier": upgrade.headers.get("pocket-supplier-address", ""),
-                    "Pocket-Service": service_id,
-                },
-                self._dial_s(service_id),
-                self._unfinished,
-            )
-        except UnknownService:
-            return error_answer(404, "unknown service")
+            backend = self._dial(service_id, upgrade.headers.get("pocket-supplier-address", ""))
+        except UnknownService as error:
+            return self._refused(error.reason, service_id, error_answer(404, "unknown service"))
         except PocketError as error:
-            return refusal_answer(error, service_id)
+            return self._refused(row_of(type(error)).reason, service_id, refusal_answer(error, service_id))
         except Exception as error:
             self._runtime.on_defect(error)
-            return refusal_answer(InternalError(), service_id)
+            return self._refused(
+                InternalError.reason, service_id, refusal_answer(InternalError(), service_id)
+            )
         self._bridge(service_id, upgrade, accepted, backend)
         return None
+
+    def _refused(self, reason: str, service_id: str, answer: Answer) -> Answer:
+        metrics = self._runtime.metrics
+        metrics.count("websocket_refusals", metrics.service(service_id), reason)
+        return answer
 
     def _check(self, service_id: str) -> None:
         """What can be told before any relay was seen."""
@@ -98,9 +115,15 @@ class Bridges:
         runtime.admission.check_service(service_id)
         if self._is_draining:
             raise StoreAway
+        if self._connections > self._limits.connections:
+            raise TooManyConnections
         runtime.store_gate.check()
         if not runtime.backends.is_ready(service_id, TRANSPORT):
             raise NoBackend(configured=runtime.backends.has_pool(service_id, TRANSPORT))
+
+    def _dial(self, service_id: str, supplier: str) -> Peer:
+        identity = {"Pocket-Supplier": supplier, "Pocket-Service": service_id}
+        return dial(self._select(service_id), identity, self._dial_s(service_id), self._unfinished)
 
     def _bridge(self, service_id: str, upgrade: Upgrade, accepted: Any, backend: Peer) -> None:
         protocol, response = accepted

@@ -14,7 +14,7 @@ from pocket_protocol.errors import PocketError
 from relayer_web.backends.contract import BackendFailed, BackendRequest, BackendTimeout
 from relayer_web.backends.endpoint import Endpoint
 from relayer_web.backends.http_client import HttpClient
-from relayer_web.websocket.peer import LOG, MAX_MESSAGE_BYTES, RECEIVE_BYTES, Peer, Unfinished
+from relayer_web.websocket.peer import LOG, RECEIVE_BYTES, Peer, Unfinished
 
 DEFAULT_DIAL_S: Final = 10.0
 _FRAMING: Final = frozenset({"accept-encoding", "sec-websocket-extensions", "sec-websocket-key"})
@@ -45,7 +45,7 @@ def _dialled(
     assert isinstance(client, HttpClient), "a WebSocket endpoint is dialled like an HTTP one"
     sock = client.connect(deadline)
     try:
-        protocol = ClientProtocol(parse_uri(endpoint.url), max_size=MAX_MESSAGE_BYTES, logger=LOG)
+        protocol = ClientProtocol(parse_uri(endpoint.url), max_size=unfinished.message_bytes, logger=LOG)
         request = protocol.connect()
         for name, value in headers:
             request.headers[name] = value

@@ -11,8 +11,9 @@ from urllib.parse import unquote
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from pocket_protocol.errors import Unavailable
 from relayer_web.inbound import Answer
-from relayer_web.websocket.peer import LOG, MAX_MESSAGE_BYTES
+from relayer_web.websocket.peer import LOG
 
 SERVICE_HEADERS: Final = ("target-service-id", "pocket-service-id", "x-forwarded-host")
 SWITCHING: Final = 101
@@ -25,6 +26,13 @@ BAD_REQUEST: Final = Answer(
     ],
     b"Bad Request\n",
 )
+
+
+class TooManyConnections(Unavailable):
+    """This process has as many WebSockets as it may have."""
+
+    reason = "too_many_connections"
+    summary = "too many connections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +58,12 @@ def asked_service(upgrade: Upgrade) -> str:
     return unquote(upgrade.path.decode("latin-1")).lstrip("/").partition("/")[0]
 
 
-def accept(upgrade: Upgrade) -> tuple[ServerProtocol, Response] | None:
+def accept(upgrade: Upgrade, message_bytes: int) -> tuple[ServerProtocol, Response] | None:
     """Return the protocol and the answer that opens it; None for a malformed upgrade.
 
-    Any origin is accepted, no sub-protocol chosen, compression declined.
+    `message_bytes` is the largest message. Any origin is accepted, no sub-protocol chosen, compression declined.
     """
-    protocol = ServerProtocol(max_size=MAX_MESSAGE_BYTES, logger=LOG)
+    protocol = ServerProtocol(max_size=message_bytes, logger=LOG)
     protocol.receive_data(upgrade.head)
     request = next((event for event in protocol.events_received() if isinstance(event, Request)), None)
     if request is None:

@@ -42,9 +42,10 @@ class TooMuchUnfinished(Unavailable):
 
 
 class Unfinished:
-    """Bytes of messages that have not come whole, of all connections of a process together."""
+    """Bytes of messages that have not come whole, of all connections of a process; each has at most `message_bytes`."""
 
-    def __init__(self, limit_bytes: int = 268_435_456) -> None:
+    def __init__(self, message_bytes: int = MAX_MESSAGE_BYTES, limit_bytes: int = 268_435_456) -> None:
+        self.message_bytes = message_bytes
         self._limit_bytes = limit_bytes
         self.held_bytes = 0
 

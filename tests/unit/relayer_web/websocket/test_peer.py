@@ -48,7 +48,7 @@ class Pair(NamedTuple):
 
 def pair(limit_bytes: int = 1 << 28) -> Pair:
     ours, theirs = socket.socketpair()
-    unfinished = Unfinished(limit_bytes)
+    unfinished = Unfinished(limit_bytes=limit_bytes)
     peer = Peer(ours, ServerProtocol(state=OPEN, max_size=MAX_MESSAGE_BYTES), unfinished)
     protocol = ClientProtocol(parse_uri("ws://x"), state=OPEN, max_size=None)
     theirs.settimeout(10)
