@@ -32,7 +32,7 @@ from pocket_protocol.tx import decode_transaction
 from pocket_protocol.types import BlockPosition, SupplierAddress
 from pocket_protocol.windows import Windows
 from relay_store.fence import NotOwner
-from relay_store.intents import Intents
+from relay_store.intents import Intents, UnreadableIntent
 from relay_store.paid_fees import PaidFees
 from relay_store.session_state import SessionRecord, SessionState
 from relay_store.sessions import Sessions
@@ -143,7 +143,10 @@ class _Run:
             self._guarded(
                 "windows", str(end), lambda end=end: windows.update({end: self._miner.facts.windows(end)})
             )  # type: ignore[misc]
-        records = self._sessions.read_many([session for session, _ in listed])
+        records = self._sessions.read_many(
+            [session for session, _ in listed],
+            unreadable=lambda session, error: self._failed("read", session, error),
+        )
         return [
             (record, windows[end])
             for record, (_, end) in zip(records, listed, strict=True)
@@ -232,7 +235,9 @@ class _Run:
         sights = {one.id: one.sight for one in group}
 
         def go() -> None:
-            intents, uncovered = submission.stored(list(sights))
+            intents, uncovered = submission.stored(
+                list(sights), lambda session, error: self._failed("read_intent", session, error)
+            )
             for intent in intents:
                 submission.drive(intent, [session for session in intent.members if session in sights], sights)
             submission.start(uncovered)
@@ -284,7 +289,11 @@ class _Run:
     def _included(self, one: Due, phase: Phase) -> str:
         """Note what a transaction cost that the chain has; return its hash, "" when it was not sent from here."""
         of = (self._miner.store, self._miner.keys, self._supplier)
-        intent = Intents(*of).find(one.id, phase.name)
+        try:
+            intent = Intents(*of).find(one.id, phase.name)
+        except UnreadableIntent as error:
+            self._failed("read_intent", one.id, error)
+            intent = None
         if intent is None:
             return ""
         fee = decode_transaction(intent.tx).auth_info.fee.amount
@@ -298,17 +307,20 @@ class _Run:
         except NotOwner:
             raise
         except PocketError as error:
-            self.step.failures.append(f"{what} {about}: {error}")
-            self._miner.metrics.count("ha_miner_task_failures", what, error.reason)
-            log.warning(
-                "not done; tried again with the next block",
-                what=what,
-                about=about,
-                supplier=self._supplier,
-                height=self._position.height,
-                reason=error.reason,
-                error=str(error)[:500],
-            )
+            self._failed(what, about, error)
+
+    def _failed(self, what: str, about: str, error: PocketError) -> None:
+        self.step.failures.append(f"{what} {about}: {error}")
+        self._miner.metrics.count("ha_miner_task_failures", what, error.reason)
+        log.warning(
+            "not done; tried again with the next block",
+            what=what,
+            about=about,
+            supplier=self._supplier,
+            height=self._position.height,
+            reason=error.reason,
+            error=str(error)[:500],
+        )
 
 
 class ProofForAnotherRoot(PocketError):

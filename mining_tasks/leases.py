@@ -145,9 +145,10 @@ class Leases:
         self._metrics.count("ha_miner_supplier_released", supplier, reason)
 
     def leave(self) -> None:
-        """Give everything up: the node stops in an orderly way."""
+        """Give everything up: the node stops in an orderly way, or is not able to work. It may come back."""
         for supplier in self.owned:
             self.release(supplier, "shutdown")
+        self._given_up.clear()
         self._foreign.hide()
         leave(self._store, self._keys, self._name)
 

@@ -113,6 +113,7 @@ class Ledger:
     rows: tuple[Row, ...]
     entries: dict[str, int]  # leaves, duplicates, late, below, dead over all time
     pending: int  # entries waiting in the stream
+    unreadable: tuple[str, ...] = ()  # sessions whose record is damaged
 
     @property
     def wal(self) -> int:
@@ -125,8 +126,9 @@ class Ledger:
         return {name: sum(getattr(row, name) for row in self.rows) for name in _SUMMED}
 
     def problems(self) -> list[str]:
-        """Return every identity that does not hold."""
-        return [f"session {row.session}: {text}" for row in self.rows for text in row.problems()]
+        """Return every identity that does not hold, and every session nothing is known of."""
+        found = [f"session {row.session}: {text}" for row in self.rows for text in row.problems()]
+        return found + [f"session {session}: its record cannot be read" for session in self.unreadable]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as one document."""
@@ -142,14 +144,18 @@ class Ledger:
 
 
 def read_ledger(store: Store, keys: Keys, supplier: str) -> Ledger:
-    """Return a supplier's books, oldest session first. Raises `StoreUnavailable`, `UnreadableSession`."""
-    sessions = Sessions(store, keys, supplier)
-    records = sessions.read_many([session for session, _ in sessions.listed()])
+    """Return a supplier's books, oldest session first. Raises `StoreUnavailable`."""
+    sessions, unreadable = Sessions(store, keys, supplier), list[str]()
+    records = sessions.read_many(
+        [session for session, _ in sessions.listed()],
+        unreadable=lambda session, error: unreadable.append(session),
+    )
     return Ledger(
         supplier=supplier,
         rows=tuple(Row.of(record) for record in records if record is not None),
         entries=sessions.totals(),
         pending=stream_length(store, keys, supplier),
+        unreadable=tuple(unreadable),
     )
 
 

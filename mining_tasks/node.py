@@ -19,6 +19,7 @@ from typing import Final, Protocol
 import structlog
 
 from mining_tasks.advance import HORIZON_BLOCKS
+from mining_tasks.block_watch import BlockWatch
 from mining_tasks.config import MinerConfig
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.leases import Leases
@@ -29,7 +30,7 @@ from operations.metrics_server import DIRECTORY_VARIABLE, mark_process_dead
 from pocket_chain.blocks import BlockSource
 from pocket_protocol.errors import PocketError
 from pocket_protocol.types import BlockPosition
-from relay_store.block_feed import BlockPublisher
+from relay_store.block_feed import BlockFeed, BlockPublisher
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.session_state import LIVE_STATES
@@ -87,20 +88,22 @@ class Node:
         self._metrics = metrics
         self._monotonic = monotonic
         self.lock_directory = lock_directory(config, token)
-        self._leases = Leases(config, store, keys, token=token, name=name, metrics=metrics)
+        self._leases = Leases(
+            config, store, keys, token=token, name=name, metrics=metrics, monotonic=monotonic
+        )
         self._publisher = BlockPublisher(
             store.client,
             height_key=keys.height(),
             channel=keys.blocks_channel(),
             chain_id=config.pocket_node.chain_id,
         )
+        self._feed = BlockFeed(store.client, height_key=keys.height())
+        self._watch = BlockWatch(config, metrics, monotonic)
+        self._away = False
         self._draining: set[str] = set()
-        self._height = 0
-        self._last_time_ns = 0
         self._closing = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        metrics.set("ha_miner_configured_block_time_seconds", config.block_time_seconds)
 
     def start(self) -> None:
         """Begin in two threads."""
@@ -128,6 +131,11 @@ class Node:
         renewed_at = looked_at = scanned_at = float("-inf")
         while not self._stopping.is_set():
             now = self._monotonic()
+            self._watch.look()
+            if self._stays_away():
+                renewed_at = looked_at = float("-inf")
+                self._stopping.wait(LOOK_S)
+                continue
             if now - renewed_at >= renew_s and self._try("renew", self._renew):
                 renewed_at = now
             if now - looked_at >= self._config.extensions.foreign_miner_check_seconds and self._try(
@@ -141,6 +149,23 @@ class Node:
                 self._try("share out", self._share_out)
                 self._queues.consume(self._leases.owned)
             self._stopping.wait(min(LOOK_S, renew_s / 2))
+
+    def _stays_away(self) -> bool:
+        """Whether this node is cut off from the chain; when it comes to be, it gives everything up."""
+        away = self._watch.is_cut_off(self._deployment_height)
+        if away and not self._away:
+            log.error("the chain goes on without this node: its suppliers go to others")
+            self._try("leave", self._leases.leave)
+            self._queues.consume(())
+        elif self._away and not away:
+            log.info("this node hears of the chain again")
+        self._away = away
+        return away
+
+    def _deployment_height(self) -> int:
+        self._feed.read()
+        seen = self._feed.last()
+        return 0 if seen is None else seen.position.height
 
     def _renew(self) -> None:
         self._leases.renew()
@@ -180,7 +205,10 @@ class Node:
 
     def _has_live_sessions(self, supplier: str) -> bool:
         sessions = Sessions(self._store, self._keys, supplier)
-        records = sessions.read_many([session for session, _ in sessions.listed()])
+        records = sessions.read_many(
+            [session for session, _ in sessions.listed()],
+            unreadable=lambda session, error: None,  # it will never end: not waited for
+        )
         return any(record is not None and record.state in LIVE_STATES for record in records)
 
     # --- blocks
@@ -198,20 +226,10 @@ class Node:
             self._try("send on", lambda position=position: self._send_on(position.height))  # type: ignore[misc]
 
     def _tell(self, position: BlockPosition) -> None:
+        self._watch.saw(position)
         with store_errors():
             if self._publisher.publish(position):
                 self._metrics.count("ha_cache_block_events_published")
-        self._metrics.set("ha_miner_current_block_height", position.height)
-        if self._last_time_ns:
-            interval_s = (position.time_ns - self._last_time_ns) / 1e9
-            self._metrics.set("ha_miner_current_block_interval_seconds", interval_s)
-            threshold = self._config.block_health_monitor.slowness_threshold
-            if (
-                self._config.block_health_monitor.enabled
-                and interval_s > threshold * self._config.block_time_seconds
-            ):
-                log.warning("slow block", height=position.height, interval_s=round(interval_s, 3))
-        self._height, self._last_time_ns = position.height, position.time_ns
 
     def _send_on(self, height: int) -> None:
         """Send a task to each owned supplier with sessions that are over; it decides what is due."""

@@ -23,7 +23,7 @@ from pocket_protocol.errors import Refused, Unavailable
 from pocket_protocol.tx_answer import ASK_CHAIN, Outcome, TxAnswer, classify
 from relay_store.durability import make_durable, takes_time
 from relay_store.fence import NotOwner, open_fence
-from relay_store.intents import AttemptNotNext, Intent, Intents
+from relay_store.intents import AttemptNotNext, Intent, Intents, UnreadableIntent
 
 INTENT_TTL_S: Final = 7 * 86_400
 # CheckTx refused the bytes for a reason that is in them: no node will ever take them.
@@ -63,12 +63,21 @@ class Submission:
         """Sessions whose message would fail or has failed, with the chain's reason."""
         return self._preparation.refused
 
-    def stored(self, sessions: Sequence[str]) -> tuple[list[Intent], list[str]]:
-        """Return the intents that cover some of `sessions`, and the sessions without one."""
+    def stored(
+        self, sessions: Sequence[str], unreadable: Callable[[str, UnreadableIntent], None]
+    ) -> tuple[list[Intent], list[str]]:
+        """Return the intents that cover some of `sessions`, and the sessions without one.
+
+        A session whose intent is damaged is told to `unreadable` and is in neither.
+        """
         intents: dict[str, Intent] = {}
         uncovered = []
         for session in sessions:
-            intent = self._intents.find(session, self._group.phase.name)
+            try:
+                intent = self._intents.find(session, self._group.phase.name)
+            except UnreadableIntent as error:
+                unreadable(session, error)
+                continue
             if intent is None or session not in intent.members:
                 uncovered.append(session)
             else:

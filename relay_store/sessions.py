@@ -7,7 +7,7 @@ goes through only as the supplier's owner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pocket_protocol.errors import Refused
@@ -15,7 +15,13 @@ from relay_store.connection import Store
 from relay_store.fence import NotOwner
 from relay_store.keys import CLAIM_PHASE, PROOF_PHASE, OwnKeys
 from relay_store.scripts import run_script
-from relay_store.session_state import TERMINAL_STATES, SessionRecord, SessionState, read_record
+from relay_store.session_state import (
+    TERMINAL_STATES,
+    SessionRecord,
+    SessionState,
+    UnreadableSession,
+    read_record,
+)
 from relay_store.store_errors import store_errors
 
 BACKSTOP_TTL_S: Final = 14 * 86_400  # garbage only: a session in use is refreshed by every write
@@ -50,15 +56,32 @@ class Sessions:
         """Return a session's record, None when there is none. Raises `UnreadableSession`."""
         return self.read_many((session,))[0]
 
-    def read_many(self, sessions: Sequence[str]) -> list[SessionRecord | None]:
-        """Return the records of several sessions in one round trip."""
+    def read_many(
+        self,
+        sessions: Sequence[str],
+        *,
+        unreadable: Callable[[str, UnreadableSession], None] | None = None,
+    ) -> list[SessionRecord | None]:
+        """Return the records of several sessions in one round trip.
+
+        A damaged record is told to `unreadable` and stands as None; without it raises `UnreadableSession`.
+        """
         node = self._store.node(self._keys.sessions(self._supplier))
         with self._store.answers():
             pipeline = node.pipeline(transaction=False)
             for session in sessions:
                 pipeline.hgetall(self._keys.session(self._supplier, session))
             raws = pipeline.execute()
-        return [read_record(raw) if raw else None for raw in raws]
+        records: list[SessionRecord | None] = []
+        for session, raw in zip(sessions, raws, strict=True):
+            try:
+                records.append(read_record(raw) if raw else None)
+            except UnreadableSession as error:
+                if unreadable is None:
+                    raise
+                unreadable(session, error)
+                records.append(None)
+        return records
 
     def transition(
         self,

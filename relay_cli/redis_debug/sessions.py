@@ -64,7 +64,11 @@ def _records(deployment: Deployment, supplier: str, session: str) -> list[Sessio
     """Return the records of a supplier; of one session also when it is not listed any more."""
     of_supplier = Sessions(deployment.store, deployment.keys, supplier)
     wanted = [session] if session else [name for name, _ in of_supplier.listed()]
-    return [record for record in of_supplier.read_many(wanted) if record]
+    return [record for record in of_supplier.read_many(wanted, unreadable=_say_unreadable) if record]
+
+
+def _say_unreadable(session: str, error: PocketError) -> None:
+    click.echo(f"session {session}: {error}", err=True)
 
 
 def _row(record: SessionRecord) -> dict[str, Any]:

@@ -253,6 +253,22 @@ def test_draws_agree_with_the_chain(tmp_path: Path, store: Store, store_server: 
         assert outcomes <= {"settled", "settled_proven"}
 
 
+@pytest.mark.parametrize("damage", ["record", "claim intent", "proof intent"])
+def test_a_session_that_cannot_be_read_takes_no_other_with_it(mine: Mine, damage: str) -> None:
+    good, bad = mine.serve(20), mine.serve(20, "app2", "develop-rest")
+    client, keys = mine.miner.store.client, mine.miner.keys
+    if damage == "record":
+        client.hset(keys.session(mine.supplier, bad.session_id), "state", "nonsense")
+    else:
+        phase = damage.removesuffix(" intent")
+        client.hset(keys.intent(mine.supplier, bad.session_id, phase), "phase", "nonsense")
+    steps = mine.run_to(29)
+    assert mine.text(good, "settlement_outcome") == "settled_proven"
+    assert any(step.failures for step in steps)
+    problems = read_ledger(mine.miner.store, keys, mine.supplier).problems()
+    assert [bad.session_id in problem for problem in problems] == [True] * (damage == "record")
+
+
 def test_a_relay_that_comes_after_the_seal_is_late(mine: Mine) -> None:
     header = mine.serve(3)
     mine.run_to(13)
