@@ -218,9 +218,12 @@ def broker_url(redis: RedisSection, extensions: SharedExtensions) -> str:
         database = next((int(p[3:]) for p in pairs if re.fullmatch(r"db=\d+", p)), 0)
         kept = [pair for pair in pairs if not pair.startswith("db=")]
         return redis.url.partition("?")[0] + "?" + "&".join([*kept, f"db={database + 1}"])
-    number = parts.path.strip("/")
+    pairs = [pair for pair in parts.query.split("&") if pair]
+    named = [pair.removeprefix("db=") for pair in pairs if pair.startswith("db=")]
+    number = (named or [parts.path.strip("/")])[0]
     database = int(number) if number.isdigit() else 0
-    return urlunsplit(parts._replace(path=f"/{database + 1}"))
+    query = "&".join(pair for pair in pairs if not pair.startswith("db="))
+    return urlunsplit(parts._replace(path=f"/{database + 1}", query=query))
 
 
 def store_url_remarks(url: str, path: tuple[str, ...]) -> Iterator[Remark]:

@@ -163,8 +163,11 @@ def _standalone(url: StoreUrl, options: dict[str, Any], pool_size: int, pool_wai
 def _sentinel(url: StoreUrl, options: dict[str, Any], pool_size: int) -> Any:
     bounds = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "protocol")}
     access = {"username": url.sentinel_username, "password": url.sentinel_password}
+    tls = {"ssl": True, **dict(url.tls_options)} if url.tls else {}
     make_sentinel: Any = Sentinel
-    sentinel = make_sentinel(list(url.hosts), sentinel_kwargs={**bounds, **access, "retry": no_retry()})
+    sentinel = make_sentinel(
+        list(url.hosts), sentinel_kwargs={**bounds, **access, **tls, "retry": no_retry()}
+    )
     kind = MasterTlsConnection if url.tls else MasterConnection
     return sentinel.master_for(
         url.master,

@@ -4,10 +4,16 @@ redis://[user:pw@]host:port/db            rediss://…  the same over TLS
 unix://[user:pw@]/path/to/socket?db=N
 redis-sentinel://[user:pw@]h1:p,h2:p/master?db=N[&sentinel_password=…][&sentinel_username=…]
 redis-cluster://[user:pw@]h1:p,h2:p       rediss-sentinel:// and rediss-cluster:// over TLS
+
+Over TLS the server must show a certificate for its name that the system trusts, or the authority in ssl_ca_certs=FILE;
+ssl_certfile and ssl_keyfile are our own certificate. Less is wanted with ssl_check_hostname=false (servers that are
+announced by address) or ssl_cert_reqs=none. With rediss-sentinel:// the Sentinels are reached over TLS too.
+Characters of a name or password that mean something in a URL are percent-encoded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import parse_qsl, unquote
@@ -26,7 +32,9 @@ _SCHEMES: Final[dict[str, tuple[Topology, bool]]] = {
     "redis-cluster": ("cluster", False),
     "rediss-cluster": ("cluster", True),
 }
-_TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_TLS_FILES: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TLS_OPTIONS: Final = (*_TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname")
+_CERTIFICATE_RULES: Final = ("required", "optional", "none")
 _OPTIONS: Final = ("db", "sentinel_username", "sentinel_password", *_TLS_OPTIONS)
 
 
@@ -44,7 +52,7 @@ class StoreUrl:
     password: str | None = field(repr=False)
     sentinel_username: str | None
     sentinel_password: str | None = field(repr=False)
-    tls_options: tuple[tuple[str, str], ...] = ()
+    tls_options: tuple[tuple[str, str | bool], ...] = ()
 
     def __str__(self) -> str:
         where = self.path or ",".join(f"{host}:{port}" for host, port in self.hosts)
@@ -79,10 +87,23 @@ def parse_store_url(url: str) -> StoreUrl:
         password=unquote(password) or None,
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
-        tls_options=tuple((name, options[name]) for name in _TLS_OPTIONS if name in options),
+        tls_options=_tls_options(options, tls),
     )
     _check(parsed)
     return parsed
+
+
+def _tls_options(options: Mapping[str, str], tls: bool) -> tuple[tuple[str, str | bool], ...]:
+    given = {name: options[name] for name in _TLS_OPTIONS if name in options}
+    if given and not tls:
+        raise StoreUrlInvalid("TLS options need rediss://", options=", ".join(given))
+    if given.get("ssl_cert_reqs", "required") not in _CERTIFICATE_RULES:
+        raise StoreUrlInvalid("ssl_cert_reqs is required, optional or none")
+    if given.get("ssl_check_hostname", "true") not in ("true", "false"):
+        raise StoreUrlInvalid("ssl_check_hostname is true or false")
+    return tuple(
+        (name, value == "true" if name == "ssl_check_hostname" else value) for name, value in given.items()
+    )
 
 
 def _check(url: StoreUrl) -> None:

@@ -57,6 +57,7 @@ def test_namespace_words_are_single_words(prefix: str) -> None:
         ("redis://h:1", "redis://h:1/1"),
         ("redis://:p@h:1/4", "redis://:p@h:1/5"),
         ("rediss://h/0?x=1", "rediss://h/1?x=1"),
+        ("redis://h?db=4", "redis://h/5"),
         ("unix:///s?db=2", "unix:///s?db=3"),
         ("redis-sentinel://:p@a:1,b:2/m?db=3", "redis-sentinel://:p@a:1,b:2/m?db=4"),
         ("redis-sentinel://a/m", "redis-sentinel://a/m?db=1"),

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from kombu import Connection
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from operations.broker import Broker, broker_of
 from operations.sections import RedisSection, SharedExtensions
 from relay_store.accumulation_task import ACCUMULATE_TASK
 from relay_store.connection import Store
+from relayer_web.publisher import TaskSender
 from relayer_web.task_sender import CelerySender, TemplateSender, celery_app, task_sender
+from tests.tls import make_certificates, tls_ending
 
 SUPPLIER = "pokt19a3t4yunp0dlpfjrp7qwnzwlrzd5fzs2gjaaaj"
 QUEUE = f"supplier.{SUPPLIER}"
@@ -83,6 +91,71 @@ def test_a_broker_behind_sentinels_is_reached_as_the_workers_reach_it() -> None:
 
 def test_a_broker_behind_a_unix_socket_is_a_plain_redis() -> None:
     assert isinstance(task_sender(broker_at("unix:///run/redis.sock?db=1")), TemplateSender)
+
+
+SPECIAL = "p@ss:w/rd?#[%]é"
+
+
+def taken_from(broker: Broker) -> Any:
+    """Take the task as a worker does."""
+    with celery_app(broker).connection_for_write() as connection:
+        queue = connection.SimpleQueue(QUEUE)
+        message = queue.get(timeout=5)
+        message.ack()
+        queue.close()
+    return message.payload[0]
+
+
+@pytest.mark.parametrize("through", [task_sender, lambda broker: CelerySender(celery_app(broker))])
+def test_a_broker_over_tls(store: Store, tmp_path: Path, through: Callable[[Broker], TaskSender]) -> None:
+    certificates = make_certificates(tmp_path)
+    with tls_ending(certificates, store.url.hosts[0][1]) as port:
+        broker = broker_at(f"rediss://127.0.0.1:{port}/0?{certificates.own}")
+        through(broker).send(SUPPLIER)
+        assert taken_from(broker) == [SUPPLIER]
+
+
+def test_a_broker_that_cannot_prove_its_name_is_refused(store: Store, tmp_path: Path) -> None:
+    with tls_ending(make_certificates(tmp_path), store.url.hosts[0][1]) as port:
+        unknown = broker_at(f"rediss://127.0.0.1:{port}/0")  # kombu by itself would believe anybody
+        with pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
+            task_sender(unknown).send(SUPPLIER)
+        with pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
+            celery_app(unknown).connection_for_write().channel()
+
+
+def test_sentinels_over_tls_are_verified_like_the_broker_behind_them() -> None:
+    broker = broker_at("rediss-sentinel://:word@a,b:5000/main?db=3&ssl_ca_certs=/ca.pem&sentinel_password=x")
+    tls = "ssl_cert_reqs=required&ssl_ca_certs=%2Fca.pem"
+    assert broker.url == f"sentinel://:word@a:26379/3?{tls};sentinel://:word@b:5000/3?{tls}"
+    expected = {"password": "x", "ssl": True, "ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
+    assert broker.options["sentinel_kwargs"] == {**expected, "ssl_check_hostname": True}
+    channel = celery_app(broker).connection_for_write()
+    assert channel.ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/ca.pem"}
+
+
+@pytest.mark.parametrize("through", [task_sender, lambda broker: CelerySender(celery_app(broker))])
+def test_any_password_reaches_the_broker_and_shows_nowhere(
+    store: Store, through: Callable[[Broker], TaskSender], caplog: pytest.LogCaptureFixture
+) -> None:
+    store.client.acl_setuser(
+        "mi:ner", enabled=True, passwords=[f"+{SPECIAL}"], keys="*", channels="*", categories=["+@all"]
+    )
+    url = url_of(store).replace("//", f"//{quote('mi:ner', safe='')}:{quote(SPECIAL, safe='')}@")
+    broker = broker_at(url)
+    through(broker).send(SUPPLIER)
+    assert taken_from(broker) == [SUPPLIER]
+    store.client.acl_deluser("mi:ner")
+    with pytest.raises((RedisError, OperationalError)) as refused:
+        through(broker_at(url)).send(SUPPLIER)
+    shown = [
+        repr(broker),
+        str(refused.value),
+        caplog.text,
+        celery_app(broker).connection_for_write().as_uri(),
+    ]
+    for text in shown:
+        assert SPECIAL not in text and quote(SPECIAL, safe="") not in text
 
 
 def test_a_broker_that_is_away_is_said_so() -> None:
