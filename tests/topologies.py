@@ -17,6 +17,7 @@ from relay_cli.up.store_server import store_executable
 from relay_store.connection import connect
 from relay_store.store_errors import StoreUnavailable
 from tests.stores import free_port, is_free, private_server
+from tests.tls import Certificates
 
 SLOTS = 16384
 BUS_OFFSET = 10_000
@@ -58,23 +59,41 @@ def _port_with_bus() -> int:
             return port
 
 
+def tls_settings(certificates: Certificates) -> dict[str, Any]:
+    """Settings of a server that also listens over TLS, to clients of the same authority."""
+    return {
+        "tls-port": free_port(),
+        "tls-ca-cert-file": certificates.authority,
+        "tls-cert-file": certificates.server,
+        "tls-key-file": certificates.server_key,
+        "tls-auth-clients": "yes",
+    }
+
+
 @contextmanager
-def running_cluster(directory: Path) -> Iterator[Cluster]:
-    """Run two masters."""
+def running_cluster(directory: Path, certificates: Certificates | None = None) -> Iterator[Cluster]:
+    """Run two masters; with certificates, the URL is for TLS and the bus is over TLS too."""
+    over_tls = [tls_settings(certificates) if certificates else {} for _ in range(2)]
+    if certificates:
+        for settings in over_tls:
+            settings |= {"tls-cluster": "yes", "tls-port": _port_with_bus()}
     with ExitStack() as servers:
         started = [
             servers.enter_context(
-                private_server(directory / str(port), port=port, **{"cluster-enabled": "yes"})
+                private_server(directory / str(port), port=port, **{"cluster-enabled": "yes"}, **settings)
             )
-            for port in (_port_with_bus(), _port_with_bus())
+            for port, settings in zip((_port_with_bus(), _port_with_bus()), over_tls, strict=True)
         ]
         first, second = (connect(server.connection_url).client for server in started)
         first.execute_command("CLUSTER ADDSLOTS", *range(SLOTS // 2))  # Redis 6.2 knows no ranges
         second.execute_command("CLUSTER ADDSLOTS", *range(SLOTS // 2, SLOTS))
-        first.execute_command("CLUSTER MEET", "127.0.0.1", started[1].port)
+        first.execute_command("CLUSTER MEET", "127.0.0.1", over_tls[1].get("tls-port", started[1].port))
         for master in (first, second):
             wait_until(lambda master=master: master.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
-        yield Cluster(f"redis-cluster://127.0.0.1:{started[0].port}", (first, second))
+        url = f"redis-cluster://127.0.0.1:{started[0].port}"
+        if certificates:
+            url = f"rediss-cluster://127.0.0.1:{over_tls[0]['tls-port']}?{certificates.own}"
+        yield Cluster(url, (first, second))
 
 
 @dataclass(frozen=True)
@@ -87,17 +106,24 @@ class Replicated:
 
 
 @contextmanager
-def running_sentinel(directory: Path) -> Iterator[Replicated]:
-    """Run a master, its replica and a Sentinel that fails over within a second."""
-    with (
-        private_server(directory / "master") as master,
-        private_server(directory / "replica", replicaof=f"127.0.0.1 {master.port}") as replica,
-    ):
+def running_sentinel(directory: Path, certificates: Certificates | None = None) -> Iterator[Replicated]:
+    """Run a master, its replica and a Sentinel that fails over within a second; with certificates, all over TLS."""
+    over_tls: list[dict[str, Any]] = [tls_settings(certificates) if certificates else {} for _ in range(3)]
+    if certificates:
+        for each in over_tls:
+            each["tls-replication"] = "yes"
+    with ExitStack() as servers:
+        master = servers.enter_context(private_server(directory / "master", **over_tls[0]))
+        master_port = over_tls[0].get("tls-port", master.port)
+        replica = servers.enter_context(
+            private_server(directory / "replica", replicaof=f"127.0.0.1 {master_port}", **over_tls[1])
+        )
         port = free_port()
         settings = directory / "sentinel.conf"
         settings.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
-            f"sentinel monitor main 127.0.0.1 {master.port} 1\n"
+            + "".join(f"{name} {value}\n" for name, value in over_tls[2].items())
+            + f"sentinel monitor main 127.0.0.1 {master_port} 1\n"
             "sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
         )
         with (directory / "sentinel.log").open("wb") as log:
@@ -112,7 +138,10 @@ def running_sentinel(directory: Path) -> Iterator[Replicated]:
                 return bool(sentinel.client.execute_command("SENTINEL REPLICAS", "main"))
 
             wait_until(knows_replica)
-            yield Replicated(f"redis-sentinel://127.0.0.1:{port}/main", master, replica)
+            url = f"redis-sentinel://127.0.0.1:{port}/main"
+            if certificates:
+                url = f"rediss-sentinel://127.0.0.1:{over_tls[2]['tls-port']}/main?{certificates.own}"
+            yield Replicated(url, master, replica)
         finally:
             process.terminate()
             process.wait()
