@@ -51,6 +51,7 @@ class Batch:
                 self._by_session[one.session].append(one)
         self._leaves = {session: Leaves(store, keys, supplier, session) for session in self._by_session}
         self._stored: dict[str, _Stored] = {}
+        self._letters = 0
 
     def compare(self, fence: Fence, height: Height) -> None:
         """Watch and read the sessions, then tell duplicates and late relays from new ones.
@@ -69,7 +70,8 @@ class Batch:
         ]
         for session in self._by_session:
             questions += self._questions(session)
-        replies = iter(fence.ask(*questions)[3:])
+        _, _, self._letters, *answers = fence.ask(*questions)
+        replies = iter(answers)
         for session, entries in self._by_session.items():
             stored = self._stored[session] = self._read(session, replies)
             known = self._known.get(session)
@@ -105,18 +107,31 @@ class Batch:
             commands += self._settle_session(session)
         for one in self.judged:
             if one.fate is Fate.DEAD:
-                commands.append(bury(self._keys, self._supplier, one.entry, one.reason, one.detail))
+                commands.append(self._bury(one))
         return commands + _count(self._keys.totals(self._supplier), self.judged)
+
+    def _bury(self, one: Judged) -> Command:
+        of = (self._keys, self._supplier, one.entry, one.reason, one.detail)
+        self._letters += 1
+        counted = one.session if self._is_on_record(one.session) else ""
+        return bury(*of, session=counted, letters=self._letters - 1)
+
+    def _is_on_record(self, session: str) -> bool:
+        """Whether the session has a record after this transaction."""
+        if not session:
+            return False
+        new = any(one.fate is Fate.NEW for one in self._by_session[session])
+        return new or self._stored[session].state is not None
 
     def _settle_session(self, session: str) -> list[Command]:
         entries, stored = self._by_session[session], self._stored[session]
         new = [one.leaf for one in entries if one.fate is Fate.NEW and one.leaf is not None]
         key = self._keys.session(self._supplier, session)
+        if not self._is_on_record(session):
+            return []  # never had a leaf: counted in the totals alone
         commands: list[Command] = []
         if new:
             commands += self._add_leaves(session, new, stored)
-        elif stored.state is None:
-            return commands  # never had a leaf: counted in the totals alone
         commands += _count(key, entries)
         if stored.state is None or not stored.state.is_terminal:
             commands.append(("EXPIRE", key, BACKSTOP_TTL_S))

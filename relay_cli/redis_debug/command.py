@@ -1,6 +1,6 @@
 """`pocket-relay-miner redis-debug`: what the store holds, for operators (spec/miner.md §9).
 
-Most subcommands only read. `cache`, `flush` and `import-sessions` write, and say so.
+Most subcommands only read. `cache`, `flush`, `requeue` and `import-sessions` write, and say so.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "sessions": _in("sessions", "Sessions: state, relays, claim and settlement."),
     "streams": _in("streams", "Relay streams: entries waiting, pending, and who reads them."),
     "dead": _in("dead", "Stream entries that could not become leaves, and why."),
+    "requeue": LazyCommand(
+        "relay_cli.redis_debug.requeue:requeue_letters", "Put dead letters back into their streams. Writes."
+    ),
     "import-sessions": _in("import_sessions", "Take over the open sessions of a reference miner. Writes."),
 }
 

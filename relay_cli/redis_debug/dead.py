@@ -11,12 +11,15 @@ from relay_cli.redis_debug.tables import table_command
 from relay_store.dead import dead_letters
 
 
-@table_command("dead", "Dead letters: stream entries that could not become leaves, and why.")
+@table_command(
+    "dead", "Dead letters: stream entries that could not become leaves, and why; `requeue` puts them back."
+)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Per supplier.")
 def dead(deployment: Deployment, suppliers: list[str], limit: int) -> list[dict[str, Any]]:
     return [
         {
             "supplier": supplier,
+            "letter": letter.letter_id,
             "entry": letter.entry_id,
             "reason": letter.reason,
             "detail": letter.detail,

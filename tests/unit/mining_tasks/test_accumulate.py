@@ -21,7 +21,7 @@ from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
 from pocket_protocol.relay import relay_hash
 from pocket_protocol.types import Height
 from relay_store.connection import Store, connect
-from relay_store.dead import KILLS_WORKER, dead_letters
+from relay_store.dead import KILLS_WORKER, Requeued, dead_letters, requeue
 from relay_store.fence import Fence
 from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves, Seal
@@ -240,6 +240,28 @@ def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(store: Store, node
     assert [(letter.reason, letter.body) for letter in letters] == _poisons()
     assert_exact(store, 1, [1, 2])
     assert_ledger(store, 2 + len(_poisons()))
+
+
+def test_dead_letters_that_were_put_back_become_leaves(store: Store, node: Accumulation) -> None:
+    """A node that knew nothing of a session, then one that does; counts follow, so the books close."""
+    ignorant = replace(node, lookup=KnownSessions.of(2))
+    publish_relays(store, 1, range(3))
+    publish_relays(store, 2, range(2))
+    assert accumulate(SUPPLIER, ignorant).fates == {Fate.DEAD: 3, Fate.NEW: 2}
+    publish_relays(store, 1, [3])
+    assert accumulate(SUPPLIER, node).fates == {Fate.NEW: 1}
+    publish_relays(store, 1, [4])
+    assert accumulate(SUPPLIER, ignorant).fates == {Fate.DEAD: 1}  # of a session that is on record
+    record = Sessions(store, KEYS, SUPPLIER).read(header_of(1).session_id)
+    assert record is not None and record.counters["dead"] == 1
+    for letter in dead_letters(store, KEYS, SUPPLIER):
+        assert requeue(store, KEYS, SUPPLIER, letter) is Requeued.DONE
+    assert assert_ledger(store, 7) == {"leaves": 3, "dead": 0}
+    assert accumulate(SUPPLIER, node).fates == {Fate.NEW: 4}
+    assert_exact(store, 1, range(5))
+    record = Sessions(store, KEYS, SUPPLIER).read(header_of(1).session_id)
+    assert record is not None and record.counters["dead"] == 0
+    assert assert_ledger(store, 7) == {"leaves": 7, "dead": 0}
 
 
 def test_one_session_id_never_has_two_headers(store: Store, node: Accumulation) -> None:

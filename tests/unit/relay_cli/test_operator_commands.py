@@ -222,6 +222,41 @@ def test_redis_debug_shows_sessions_streams_and_dead_letters(place: Place, store
     assert second in text and "poison" in text and "1 row(s)" in text
 
 
+def test_redis_debug_puts_dead_letters_back(place: Place, store: Store) -> None:
+    keys, (first, second) = Keys(), place.suppliers
+    for supplier, reason, length in (
+        *((first, "kills worker", 1) for _ in range(150)),
+        (first, "poison", 1),
+        (first, "poison", 9),
+        (second, "poison", 1),
+    ):
+        letter = {"id": "1-1", "reason": reason, "detail": "", "length": length, "body": b"x", "session": ""}
+        store.client.xadd(keys.dead(supplier), letter)
+        store.client.hincrby(keys.totals(supplier), "dead", 1)
+    for supplier in place.suppliers:
+        store.client.xgroup_create(keys.relay_stream(supplier), "ha-miners", id="0", mkstream=True)
+    requeue = ("redis-debug", "--config", place.directory / "miner.yaml", "requeue", "--json")
+
+    def left() -> list[int]:
+        streams = (keys.relay_stream(first), keys.relay_stream(second), keys.dead(first), keys.dead(second))
+        return [store.client.xlen(stream) for stream in streams]
+
+    tried = run(*requeue, "--reason", "kills worker", "--dry-run")
+    assert (tried.exit_code, len(json.loads(tried.stdout)), left()) == (0, 150, [0, 0, 152, 1])
+    done = run(*requeue, "--reason", "kills worker")
+    assert (done.exit_code, left()) == (0, [150, 0, 2, 1])
+    of_second = (*requeue, "--supplier", second)
+    (one,) = json.loads(run(*of_second, "--dry-run").stdout)
+    assert run(*of_second, "--letter", one["letter"]).exit_code == 0 and left() == [150, 1, 2, 0]
+    rest = run(*requeue)
+    assert (rest.exit_code, left()) == (1, [151, 1, 1, 0])
+    assert [row["result"] for row in json.loads(rest.stdout)] == [
+        "requeued",
+        "its body was too long to be kept",
+    ]
+    assert store.client.hget(keys.totals(first), "dead") == b"1"
+
+
 def test_redis_debug_ledger_adds_up_or_says_where_it_does_not(place: Place, store: Store) -> None:
     keys, supplier = Keys(), place.suppliers[0]
     snapshot = SessionSnapshot("a" * 64, supplier, "app", "develop-http", 1, 10, cupr=10)

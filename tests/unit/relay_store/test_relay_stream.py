@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from relay_store.connection import Store
-from relay_store.dead import bury, dead_letters
+from relay_store.dead import Requeued, bury, dead_letters, requeue
 from relay_store.fence import Fence, open_fence
 from relay_store.keys import Keys
 from relay_store.lease import StoreLease
@@ -201,7 +201,17 @@ def test_another_group_and_an_entry_without_data(store: Store, fence: Fence) -> 
 
 def test_dead_letters_are_kept_with_their_reason_and_cut(store: Store, fence: Fence) -> None:
     fence.watch()
-    fence.execute(bury(KEYS, S, Entry(b"1-1", b"x" * 100_000), "undecodable", "no relay"))
-    (letter,) = dead_letters(store, KEYS, S)
-    assert (letter.entry_id, letter.reason, letter.detail) == ("1-1", "undecodable", "no relay")
-    assert (letter.length, len(letter.body)) == (100_000, 65_536)
+    large, huge = Entry(b"1-1", b"x" * 100_000), Entry(b"1-2", b"x" * 2_000_000)
+    fence.execute(
+        bury(KEYS, S, large, "undecodable", "no relay", letters=0),
+        bury(KEYS, S, huge, "undecodable", letters=0),
+        bury(KEYS, S, large, "undecodable", letters=256),  # there are many already
+    )
+    last, second, first = dead_letters(store, KEYS, S)
+    assert (first.entry_id, first.reason, first.detail) == ("1-1", "undecodable", "no relay")
+    assert (first.length, len(first.body), first.is_whole) == (100_000, 100_000, True)
+    assert (second.length, len(second.body), second.is_whole) == (2_000_000, 65_536, False)
+    assert (last.length, len(last.body)) == (100_000, 65_536)
+    assert requeue(store, KEYS, S, last) is Requeued.CUT and stream_length(store, KEYS, S) == 0
+    assert requeue(store, KEYS, S, first) is Requeued.DONE and stream_length(store, KEYS, S) == 1
+    assert requeue(store, KEYS, S, first) is Requeued.GONE and stream_length(store, KEYS, S) == 1
