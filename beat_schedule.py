@@ -23,6 +23,7 @@ from mining_tasks.process import identify, process_metrics
 from mining_tasks.routing import CHECK_BALANCES, CLEAN_UP, CONTROL_QUEUE, RECONCILE, SWEEP
 from mining_tasks.wiring import keys_of, open_store
 from pocket_protocol.errors import PocketError
+from relay_store.version import check_version
 
 __all__ = ["GuardedScheduler", "app", "schedule_of"]
 
@@ -58,16 +59,17 @@ class Guard:
     """The lease of the one beat, as one of those that want it sees it."""
 
     def __init__(self, config: MinerConfig, token: str, *, monotonic: Any = time.monotonic) -> None:
-        store = open_store(config, "pocket-beat")
-        keys = keys_of(config.redis, config.extensions)
-        self._keys = keys.beat_lease()
-        self._lease = lease_of(config, store, masters_of(config, store))
+        self._store = open_store(config, "pocket-beat")
+        self._all_keys = keys_of(config.redis, config.extensions)
+        self._keys = self._all_keys.beat_lease()
+        self._lease = lease_of(config, self._store, masters_of(config, self._store))
         self._ttl_s = config.extensions.lease_ttl_ms / 1000
         self._renew_s = config.extensions.lease_renew_ms / 1000
         self._token = token
         self._monotonic = monotonic
         self._good_since = float("-inf")  # when the last renewal that succeeded was begun
         self.epoch = 0
+        self._told = ""  # the reason of the last warning; the same is not told twice a second
 
     @property
     def holds(self) -> bool:
@@ -85,13 +87,17 @@ class Guard:
             else:
                 self._lose()
                 self._take(now)
+            self._told = ""
         except PocketError as error:
-            log.warning("beat lease", reason=error.reason, error=str(error)[:200])
+            if self._told != error.reason:
+                log.warning("beat lease", reason=error.reason, error=str(error)[:200])
+            self._told = error.reason
         if self.epoch and not self.holds:
             self._lose()
         return self.holds
 
     def _take(self, now: float) -> None:
+        check_version(self._store, self._all_keys)  # beats of a later version tick then
         epoch = self._lease.acquire(self._keys, self._token)
         if epoch is not None:
             self.epoch, self._good_since = epoch, now

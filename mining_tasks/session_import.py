@@ -39,6 +39,7 @@ from relay_store.nodes import live_nodes
 from relay_store.session_state import SessionRecord, SessionSnapshot, SessionState
 from relay_store.sessions import BACKSTOP_TTL_S, Sessions
 from relay_store.store_errors import store_errors
+from relay_store.version import check_version
 
 IMPORTED: Final = "imported"
 ALREADY: Final = "already ours"
@@ -95,8 +96,13 @@ class SessionImport:
         self._theirs = ReferenceSessions(store, keys)
 
     def run(self) -> Iterator[Import]:
-        """Import one session after the other; what fails for one touches no other. Raises `ForeignMinerAlive`."""
+        """Import one session after the other; what fails for one touches no other.
+
+        Raises `ForeignMinerAlive`, and `DataVersionUnknown` where a later version has written.
+        """
         self._refuse_beside_a_live_miner()
+        if not self._dry_run:
+            check_version(self._store, self._keys)
         for name in self._theirs.listed(self._supplier):
             try:
                 session = self._theirs.read(self._supplier, name)

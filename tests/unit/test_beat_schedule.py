@@ -17,6 +17,8 @@ from mining_tasks.config import MinerConfig
 from mining_tasks.process import Identity
 from relay_store.connection import Store
 from relay_store.keys import Keys
+from relay_store.version import DATA_VERSION
+from tests.logs import captured
 from tests.stores import store, store_server
 
 __all__ = ["store", "store_server"]  # fixtures
@@ -77,6 +79,17 @@ def test_a_beat_without_its_store_steps_down(config: MinerConfig, store: Store) 
     assert guard.keep()  # still within its time
     clock.now += 1.0
     assert not guard.keep() and guard.epoch == 0
+
+
+def test_a_beat_of_an_older_version_waits_and_says_so_once(config: MinerConfig, store: Store) -> None:
+    store.client.set(KEYS.version(), DATA_VERSION + 1)
+    guard = Guard(config, "older")
+    with captured(beat_schedule) as logs:
+        assert not guard.keep() and not guard.keep()
+    assert [entry["reason"] for entry in logs] == ["data_version_unknown"]
+    assert store.client.get(KEYS.beat_lease().lease) is None
+    store.client.set(KEYS.version(), DATA_VERSION)
+    assert guard.keep()
 
 
 class _Unreachable:

@@ -21,6 +21,7 @@ from relay_cli.main import COMMANDS, cli
 from relay_store.connection import Store, connect
 from relay_store.keys import Keys
 from relay_store.session_state import SessionSnapshot
+from relay_store.version import DATA_VERSION
 from tests.recorded import needs_recordings
 from tests.reference_dumps import load_dump, recorded_claims
 from tests.stores import private_server
@@ -294,6 +295,9 @@ def test_redis_debug_takes_over_what_a_reference_miner_left(place: Place, store:
         store.client.delete(key)
     tried = run(*command, "--dry-run", "--json")
     assert tried.exit_code == 0 and not list(store.client.scan_iter("pm:*"))
+    store.client.set(Keys().version(), DATA_VERSION + 1)
+    assert "data format is not known" in run(*command).stderr
+    store.client.delete(Keys().version())
     assert run(*command, "--json").stdout == tried.stdout
     rows = [row for row in json.loads(tried.stdout) if row["result"] == "imported"]
     roots = {(row["supplier"], row["session"]): bytes.fromhex(row["root"]) for row in rows}
