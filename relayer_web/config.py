@@ -29,6 +29,7 @@ from operations.sections import (
 from operations.setting import Remark, duration_s, listen_address, setting
 from relayer_web.config_backends import TRANSPORTS, BackendConfig, backend_type_remark
 from relayer_web.config_simulation import SimulationSection
+from relayer_web.config_tracing import TracingSection
 
 CONFIG_VARIABLE = "POCKET_RELAYER_CONFIG"
 DEFAULT_TIMEOUT_PROFILE = "fast"
@@ -203,6 +204,7 @@ class RelayerExtensions(SharedExtensions):
         30, minimum=20, maximum=50, doc="how often busy suppliers are announced"
     )
     group_commit_commands: int = setting(512, minimum=1, maximum=10000, doc="store commands sent together")
+    tracing: TracingSection = field(default_factory=TracingSection)
 
     @property
     def websocket_connections(self) -> int:

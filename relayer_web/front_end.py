@@ -82,6 +82,7 @@ class RelayingFrontEnd:
             lambda service_id: self.config.timeouts(service_id).dial_timeout_seconds,
             SocketLimits(extensions.websocket_connections, extensions.max_websocket_frame_bytes),
         )
+        self._relay = self._runtime.begins("relay", self._served)
         self._draining = False
 
     @property
@@ -103,11 +104,15 @@ class RelayingFrontEnd:
 
     def serve(self, inbound: Inbound) -> Answer:
         with self._counted():
-            if is_grpc_web(inbound):
-                return serve_grpc_web(inbound, lambda call: serve_grpc_relay(call, self._runtime))
-            if is_preflight(inbound):
-                return preflight_answer(inbound)
-            return serve_relay(inbound, self._runtime)
+            answer: Answer = self._relay(inbound)
+            return answer
+
+    def _served(self, inbound: Inbound) -> Answer:
+        if is_grpc_web(inbound):
+            return serve_grpc_web(inbound, lambda call: serve_grpc_relay(call, self._runtime))
+        if is_preflight(inbound):
+            return preflight_answer(inbound)
+        return serve_relay(inbound, self._runtime)
 
     def serve_websocket(self, upgrade: Upgrade) -> Answer | None:
         with self._counted():

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str]) -> None:
     clock = RequestClock(config.extensions.client_timeout_seconds)
     runtime = relaying.runtime
     service = RelayService(
-        lambda inbound: _counted(inbound, runtime),
+        runtime.begins("relay", lambda inbound: _counted(inbound, runtime)),
         clock,
         lambda inbound: count_unanswered(inbound, runtime),
     )

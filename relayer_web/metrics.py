@@ -64,6 +64,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "websocket_messages_forwarded": ("messages, by direction", ("service_id", "direction")),
     "websocket_relays_emitted": ("messages of backends answered as relays", ("service_id",)),
     "inbound_requests_by_proto": ("relays by protocol", ("proto",)),
+    "trace_spans": ("spans for a collector of traces, by what became of them", ("result",)),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
     "backend_conn_reused": ("connections taken", ("service_id", "reused")),
     "simulated_relays": ("simulated relays", ("transport", "service", "supplier", "result")),

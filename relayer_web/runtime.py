@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -20,6 +20,7 @@ from relayer_web.publisher import RelayPublisher
 from relayer_web.responses import Compression, ResponseSigner
 from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
+from relayer_web.tracing import begins_nothing
 from relayer_web.verification import Verifier
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Runtime:
     compression: Compression = field(default_factory=Compression)
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
     requires_signed_handshakes: bool = False
+    begins: Callable[[str, Callable[..., Any]], Callable[..., Any]] = begins_nothing  # of tracing
     on_defect: Callable[[Exception], None] = lambda error: log.error("relay failed", exc_info=error)
     start: Callable[[], None] = lambda: None
     reconfigure: Callable[[RelayerConfig, Backends], None] = lambda config, backends: None

@@ -46,6 +46,7 @@ from relayer_web.shared_facts import shared_facts
 from relayer_web.simulation import SimulationGate
 from relayer_web.store_gate import StoreGate
 from relayer_web.throttle import FailureThrottle
+from relayer_web.tracing import begins_nothing, tracing_of
 from relayer_web.verification import Verifier
 from relayer_web.warmup import KnownApplications, WarmUp
 
@@ -163,9 +164,11 @@ class _Wiring:
         )
         self.throttle = FailureThrottle()
         self.distrust = Distrust(extensions.optimistic_distrust_seconds)
+        self.tracing = tracing_of(extensions.tracing, metrics)
+        self.begins = self.tracing.begins if self.tracing else begins_nothing
         self.settlements: SettlementQueue[Owed] = SettlementQueue(
             QueueLimits(extensions.optimistic_queue_relays, extensions.optimistic_queue_mb << 20),
-            settle_owed,
+            self.begins("settlement", settle_owed),
             lambda owed, error: drop_owed(owed, error, self.distrust),
         )
         self.known_applications = KnownApplications(self.store, self.keys)
@@ -177,35 +180,40 @@ class _Wiring:
         self._stopping = threading.Event()
 
     def runtime(self, make_backends: Callable[[RelayerMetrics], Backends]) -> Runtime:
-        runtime = Runtime(
-            store_gate=self.gate,
-            position=self.position,
-            backends=make_backends(self.metrics),
-            signer=ResponseSigner(self.outside.curve, self._signing_key),
-            publisher=RelayPublisher(
+        lasting = {
+            "signer": ResponseSigner(self.outside.curve, self._signing_key),
+            "publisher": RelayPublisher(
                 self.commits,
                 self.keys,
                 self.flusher.mark,
                 on_repeat=lambda: self.metrics.count("publish_repeats"),
             ),
+        }
+        runtime = Runtime(
+            store_gate=self.gate,
+            position=self.position,
             metrics=self.metrics,
             feed=self.feed,
+            begins=self.begins,
             start=self.start,
             drain=self.settlements.close,
             stop=self.stop,
-            **self._parts(self.config),
+            **self._traced(lasting),
+            **self._parts(self.config, make_backends(self.metrics)),
         )
 
         def reconfigure(config: RelayerConfig, backends: Backends) -> None:
             self.metrics.know(config.services)
-            runtime.backends = backends
-            for name, part in self._parts(config).items():
+            for name, part in self._parts(config, backends).items():
                 setattr(runtime, name, part)
 
         runtime.reconfigure = reconfigure
         return runtime
 
-    def _parts(self, config: RelayerConfig) -> dict[str, Any]:
+    def _traced(self, parts: dict[str, Any]) -> dict[str, Any]:
+        return self.tracing.over(parts) if self.tracing else parts
+
+    def _parts(self, config: RelayerConfig, backends: Backends) -> dict[str, Any]:
         """The parts of a runtime that a change of the configuration replaces; what they share outlives them."""
         metrics, curve, extensions = self.metrics, self.outside.curve, config.extensions
         metering = Metering(
@@ -216,7 +224,8 @@ class _Wiring:
             fails_open=config.relay_meter.fail_behavior == "open",
             on_error=lambda operation: metrics.count("relay_meter_redis_errors", operation),
         )
-        return {
+        parts: dict[str, Any] = {
+            "backends": backends,
             "admission": Admission(
                 _services(config),
                 self.registry,
@@ -252,6 +261,7 @@ class _Wiring:
             "requires_signed_handshakes": extensions.require_signed_handshakes,
             "max_response_bytes": config.largest_body_bytes or DEFAULT_MAX_RESPONSE_BYTES,
         }
+        return self._traced(parts)
 
     def _simulation(self, config: RelayerConfig) -> SimulationGate:
         section = config.simulation
@@ -287,6 +297,8 @@ class _Wiring:
         self.flusher.stop()
         self.gate.stop()
         self.subscription.stop()
+        if self.tracing:
+            self.tracing.stop()
         self.metrics.flush()
         self.store.close()
         self.commit_store.close()

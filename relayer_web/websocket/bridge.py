@@ -76,10 +76,12 @@ class Bridge:
 
     def run(self) -> None:
         """Serve; returns when both connections are done. Frees the backend's, the client's is the caller's."""
-        answers = threading.Thread(target=self._serve_side, args=(self._backend, self._answer), daemon=True)
+        forward = self._runtime.begins("websocket_request", self._forward)
+        answer = self._runtime.begins("websocket_answer", self._answer)
+        answers = threading.Thread(target=self._serve_side, args=(self._backend, answer), daemon=True)
         answers.start()
         try:
-            self._serve_side(self._client, self._forward)
+            self._serve_side(self._client, forward)
             answers.join()
         finally:
             self.end(closing.DEFECT)

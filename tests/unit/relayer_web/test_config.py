@@ -198,6 +198,16 @@ def test_odd_but_usable_settings_are_warned_about() -> None:
     )
 
 
+def test_tracing_without_its_extra_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relayer serves without its traces; it does not stay down for them."""
+    text = SERVICE + "extensions: {tracing: {endpoint: 'http://127.0.0.1:4318'}}\n"
+    monkeypatch.setattr("relayer_web.config_tracing.is_installed", lambda: False)
+    warnings = [warning.text for warning in bind(text, RelayerConfig).warnings]
+    assert any("pocket-relay-miner[otel]" in warning for warning in warnings)
+    monkeypatch.setattr("relayer_web.config_tracing.is_installed", lambda: True)
+    assert not any("otel" in warning.text for warning in bind(text, RelayerConfig).warnings)
+
+
 def test_secrets_stay_out_of_repr() -> None:
     text = backend(
         "{urls: ['https://u:hush1@h/hush2'], headers: {X: hush3}, authentication: {username: u, password: hush4},"
