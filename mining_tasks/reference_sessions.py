@@ -79,7 +79,7 @@ class ReferenceSessions:
             hashed = kind == b"hash"
             raw = self._store.client.hgetall(key) if hashed else self._store.client.get(key)
             flushed = self._store.client.get(self._keys.smst(supplier, session, "root")) or b""
-        fields = {name.decode(): value for name, value in raw.items()} if hashed else _legacy(session, raw)
+        fields = _named(raw) if hashed else _legacy(session, raw)
         recorded = fields.get("claimed_root_hash", b"")
         root = flushed if len(flushed) == ROOT_BYTES else recorded if len(recorded) == ROOT_BYTES else b""
         try:
@@ -124,6 +124,11 @@ class ReferenceSessions:
             return {digest: raw for digest, raw in zip(digests, encodings, strict=True) if raw is not None}
 
         return leaves_below(session.root, fetch)
+
+
+def _named(raw: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    """The fields of a record by their names; one that is no text is none of the reference's."""
+    return {name.decode(errors="replace"): value for name, value in raw.items()}
 
 
 def _legacy(session: str, raw: Any) -> dict[str, bytes]:

@@ -78,8 +78,8 @@ def _read(raw: Mapping[bytes, bytes]) -> Intent:
             stored_by=raw.get(b"stored_by", b"").decode(),
             stored_at_s=float(raw.get(b"stored_at_s", b"0")),
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableIntent(fields=", ".join(sorted(name.decode() for name in raw))) from error
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UnreadableIntent(fields=b", ".join(sorted(raw)).decode(errors="replace")) from error
 
 
 class Intents:
@@ -94,7 +94,7 @@ class Intents:
         """Return the intent a session is a member of. Raises `UnreadableIntent`."""
         raw = self._raw(session, phase)
         if _LEADER in raw:
-            raw = self._raw(raw[_LEADER].decode(), phase)
+            raw = self._raw(raw[_LEADER].decode(errors="replace"), phase)
         return _read(raw) if raw else None
 
     def _raw(self, session: str, phase: str) -> dict[bytes, bytes]:

@@ -99,8 +99,8 @@ _NUMBERS: Final = frozenset(field.name for field in fields(SessionSnapshot) if f
 
 def read_record(raw: Mapping[bytes, bytes]) -> SessionRecord:
     """Read the fields of a session hash. Raises `UnreadableSession`."""
-    values = {name.decode(): value for name, value in raw.items()}
     try:
+        values = {name.decode(): value for name, value in raw.items()}
         known: dict[str, Any] = {
             field.name: int(values.pop(field.name, b"0"))
             if field.name in _NUMBERS
@@ -110,5 +110,5 @@ def read_record(raw: Mapping[bytes, bytes]) -> SessionRecord:
         state = read_state(values.pop("state", b""))
         counters = {name: int(values.pop(name, b"0")) for name in COUNTERS}
     except ValueError as error:
-        raise UnreadableSession(fields=", ".join(sorted(name.decode() for name in raw))) from error
+        raise UnreadableSession(fields=b", ".join(sorted(raw)).decode(errors="replace")) from error
     return SessionRecord(SessionSnapshot(**known), state, counters, values)

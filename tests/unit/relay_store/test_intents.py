@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,21 @@ def test_a_stolen_supplier_stores_no_intent(store: Store, fence: Fence) -> None:
     assert not store.client.exists(KEYS.intent(S, "s1", CLAIM_PHASE))
 
 
-def test_a_damaged_intent_is_refused(store: Store) -> None:
-    store.client.hset(KEYS.intent(S, "s1", CLAIM_PHASE), mapping={"members": "[", "tx": "x"})
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {b"members": b"[", b"tx": b"x"},
+        {b"\xff": b"x"},
+        {**dict(zip(FIRST.to_fields()[::2], FIRST.to_fields()[1::2], strict=True)), "members": "[" * 100_000},
+    ],
+)
+def test_a_damaged_intent_is_refused(store: Store, damaged: dict[Any, Any]) -> None:
+    store.client.hset(KEYS.intent(S, "s1", CLAIM_PHASE), mapping=damaged)
     with pytest.raises(UnreadableIntent):
         Intents(store, KEYS, S).find("s1", CLAIM_PHASE)
+
+
+@pytest.mark.parametrize("leader", ["gone", b"\xff"])
+def test_a_pointer_that_leads_nowhere_is_no_intent(store: Store, leader: str | bytes) -> None:
+    store.client.hset(KEYS.intent(S, "s1", CLAIM_PHASE), mapping={"leader": leader})
+    assert Intents(store, KEYS, S).find("s1", CLAIM_PHASE) is None

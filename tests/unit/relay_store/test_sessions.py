@@ -38,7 +38,16 @@ def test_a_record_reads_back(store: Store, sessions: Sessions) -> None:
     assert sessions.read("b" * 64) is None
 
 
-@pytest.mark.parametrize("raw", [{}, {b"state": b"dancing"}, {b"state": b"active", b"cupr": b"x"}])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {b"state": b"dancing"},
+        {b"state": b"active", b"cupr": b"x"},
+        {b"state": b"active", b"\xff": b"x"},
+        {b"\xff": b"x"},
+    ],
+)
 def test_a_record_that_is_none_is_refused(raw: dict[bytes, bytes]) -> None:
     with pytest.raises(UnreadableSession):
         read_record(raw)
