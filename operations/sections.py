@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from operations.config_file import ConfigInvalid, Problem
-from operations.setting import Remark, listen_address, setting
+from operations.setting import Remark, listen_address, setting, url_parts
 
 STORE_SCHEMES = (
     "redis",
@@ -68,7 +68,7 @@ class RedisSection:
 
     @property
     def is_cluster(self) -> bool:
-        return urlsplit(self.url).scheme.endswith("-cluster")
+        return _scheme(self.url).endswith("-cluster")
 
     def remarks(self) -> Iterator[Remark]:
         yield from store_url_remarks(self.url, ("url",))
@@ -93,8 +93,10 @@ class NodeAddresses:
         return re.sub(r"^tcp://", "http://", self.query_node_rpc_url).rstrip("/")
 
     def remarks(self) -> Iterator[Remark]:
-        if self.query_node_rpc_url and urlsplit(self.rpc_url).scheme not in ("http", "https"):
-            yield Remark(("query_node_rpc_url",), "must begin with http:// or https://")
+        parts = url_parts(self.rpc_url)
+        usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname
+        if self.query_node_rpc_url and not usable:
+            yield Remark(("query_node_rpc_url",), "must be http://host:port or https://host:port")
         target = self.grpc_target
         if target and not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", target):
             yield Remark(("query_node_grpc_url",), "must be host:port")
@@ -230,10 +232,10 @@ def store_url_remarks(url: str, path: tuple[str, ...]) -> Iterator[Remark]:
     """Check a store's URL without ever showing it: it may hold a password."""
     try:
         parts = urlsplit(url)
-        scheme = parts.scheme
     except ValueError:
         yield Remark(path, "is not a URL")
         return
+    scheme = parts.scheme
     if scheme not in STORE_SCHEMES:
         yield Remark(path, f"unknown scheme {scheme!r} (valid: {', '.join(STORE_SCHEMES)})")
     elif scheme != "unix" and not parts.netloc.rpartition("@")[2]:
@@ -248,10 +250,18 @@ def with_store_url(redis: RedisSection, url: str, source: str) -> RedisSection:
     return dataclasses.replace(redis, url=url)
 
 
+def _scheme(url: str) -> str:
+    """The scheme of a store's URL, "" for what is none."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
+
+
 def cluster_broker_remark(redis: RedisSection, extensions: SharedExtensions) -> Iterator[Remark]:
     """Relay data may live on a Redis Cluster, Celery's queues may not."""
     if extensions.broker_url:
-        scheme = urlsplit(extensions.broker_url).scheme
+        scheme = _scheme(extensions.broker_url)
         if scheme.endswith("-cluster"):
             yield Remark(("extensions", "broker_url"), "Celery cannot use a Redis Cluster as its broker")
         elif scheme not in (*STORE_SCHEMES, "sentinel", "redis+socket"):

@@ -143,6 +143,16 @@ def instant(text: str) -> datetime:
     return value
 
 
+def url_parts(url: str) -> SplitResult | None:
+    """Take a URL apart; None for what is none: brackets that do not close, a port that is no port."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
 def redacted(url: str) -> str:
     """Return `url` with password, query and fragment hidden; for messages and logs."""
     try:

@@ -92,7 +92,11 @@ def scalar_value(node: ScalarNode) -> object:
     constructor = yaml.constructor.SafeConstructor()
     try:
         return constructor.construct_object(node)
-    except yaml.YAMLError:
+    except (
+        yaml.YAMLError,
+        LookupError,
+        AttributeError,
+    ):  # the library takes it that a tag's text has its form
         raise ValueError("cannot be read") from None
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from operations.setting import Remark, redacted, setting
+from operations.setting import Remark, redacted, setting, url_parts
 
 TRANSPORTS = ("jsonrpc", "rest", "websocket", "grpc", "cometbft")
 BREAKER_THRESHOLD = 5
@@ -161,7 +161,7 @@ class BackendConfig:
         places: set[tuple[str, str]] = set()
         names: set[str] = set()
         for index, target in enumerate(self.urls):
-            parts = _split(complete_url(transport, target.url))
+            parts = url_parts(complete_url(transport, target.url))
             place = (parts.netloc.rpartition("@")[2], parts.path.rstrip("/")) if parts else ("", target.url)
             if place in places:
                 text = f"duplicate URL detected: {redacted(target.url)}"
@@ -196,20 +196,11 @@ def header_remarks(headers: Mapping[str, str]) -> Iterator[Remark]:
             yield Remark(("headers", name), "the value must be one line")
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
 def _url_remarks(transport: str, url: str, path: tuple[str, ...]) -> Iterator[Remark]:
     if not url:
         yield Remark(path, "is empty")
         return
-    parts = _split(complete_url(transport, url))
+    parts = url_parts(complete_url(transport, url))
     if parts is None:
         yield Remark(path, "is not a URL")
     elif transport == "websocket" and parts.scheme not in _SCHEMES["websocket"]:

@@ -14,6 +14,7 @@ from operations.sections import (
     RedisSection,
     SharedExtensions,
     broker_url,
+    cluster_broker_remark,
     with_store_url,
 )
 from operations.setting import redacted
@@ -85,6 +86,21 @@ def test_node_addresses_are_checked() -> None:
     remarks = list(NodeAddresses("ftp://h", "h").remarks())
     assert [remark.path for remark in remarks] == [("query_node_rpc_url",), ("query_node_grpc_url",)]
     assert next(iter(NodeAddresses("http://h", "https://h:1", True).remarks())).warning
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:99999", "http://h:x", "http://:80"])
+def test_what_is_no_address_is_a_finding_not_a_crash(url: str) -> None:
+    paths = [remark.path for remark in NodeAddresses(url, "h:1").remarks()]
+    assert paths == [("query_node_rpc_url",)]
+
+
+def test_a_store_that_is_no_url_is_a_finding_not_a_crash() -> None:
+    store = RedisSection(url="redis-cluster://[::1")
+    assert [remark.path for remark in store.remarks()] == [("url",)]
+    for url in ("redis://[::1", "http://h", "redis-cluster://h"):
+        remarks = list(cluster_broker_remark(RedisSection(), SharedExtensions(broker_url=url)))
+        assert [remark.path for remark in remarks] == [("extensions", "broker_url")]
+    assert list(cluster_broker_remark(store, SharedExtensions())) == []
 
 
 def test_a_cosmos_keyring_is_refused_with_the_way_out() -> None:
