@@ -24,6 +24,7 @@ _SUPPLIER_REWARD: Final = "SUPPLIER_SHAREHOLDER_REWARD"
 # What the reference calls a settled claim, by its proof's status; without a proof it has no word.
 _STATUS: Final = {0: "settled", 1: "settled_proven", 2: "settled_invalid", 3: "settled_expired"}
 _VALIDATED: Final = 1
+_MAX_DIGITS: Final = 40
 
 
 class UnreadableEvent(Malformed):
@@ -84,7 +85,7 @@ class _Fields:
     def value(self, name: str) -> Any:
         try:
             return json.loads(self.values.get(name, "null"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableEvent(event=self.event.type, attribute=name) from error
 
     def text(self, name: str) -> str:
@@ -96,7 +97,7 @@ class _Fields:
         value = self.value(name)
         try:
             return int(value or 0)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UnreadableEvent(event=self.event.type, attribute=name) from error
 
     def upokt(self, name: str) -> int:
@@ -161,7 +162,7 @@ def _supplier_share(fields: _Fields) -> int:
             for reward in rewards
             if _SUPPLIER_REWARD in reward["op_reason"]
         )
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise UnreadableEvent(event=fields.event.type, attribute="reward_distribution_detailed") from error
 
 
@@ -170,6 +171,6 @@ def _upokt(text: str, event: str, attribute: str) -> int:
     digits = text.removesuffix("upokt")
     if not digits:
         return 0
-    if not (digits.isascii() and digits.isdigit()):
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS):
         raise UnreadableEvent(event=event, attribute=attribute)
     return int(digits)

@@ -186,7 +186,7 @@ class _Reading:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, IndexError)):
+        if isinstance(error, (LookupError, TypeError, ValueError, AttributeError, OverflowError)):
             raise NodeAnswerUnreadable(
                 node=self._node.shown_url, code="UNREADABLE", text=f"{self._method}: {type(error).__name__}"
             ) from None

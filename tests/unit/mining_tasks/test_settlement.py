@@ -100,6 +100,15 @@ def test_another_sessions_events_are_not_ours(other: dict[str, str]) -> None:
         {"settled_upokt": "-1upokt"},
         {"claimed_upokt": "many"},
         {"num_relays": "x"},
+        {"num_relays": float("inf")},
+        {"num_relays": "9" * 5_000},
+        {"claimed_upokt": "9" * 5_000 + "upokt"},
+        {"reward_distribution_detailed": 1},
+        {
+            "reward_distribution_detailed": [
+                {"op_reason": "SUPPLIER_SHAREHOLDER_REWARD_DISTRIBUTION", "amount": 5}
+            ]
+        },
         {"reward_distribution_detailed": [{}]},
     ],
 )
@@ -110,6 +119,9 @@ def test_an_event_that_is_not_the_networks_is_refused(broken: dict[str, Any]) ->
     garbled = Event(SETTLED, tuple((name, value + "{") for name, value in event(SETTLED).attributes))
     with pytest.raises(UnreadableEvent):
         find_settlement(SNAPSHOT, 29, [garbled])
+    deep = Event(SETTLED, (*event(SETTLED, **values).attributes, ("num_relays", "[" * 100_000)))
+    with pytest.raises(UnreadableEvent):
+        find_settlement(SNAPSHOT, 29, [deep])
 
 
 @recorded.needs_recordings

@@ -95,6 +95,14 @@ def test_recorded_refusals(server: RpcNode, node: CometNode) -> None:
         node.rpc.call("nope")
 
 
+@pytest.mark.parametrize("gas", [float("inf"), float("nan"), "9" * 5_000, "", []])
+def test_gas_that_is_no_number_is_an_unreadable_answer(server: RpcNode, node: CometNode, gas: object) -> None:
+    result = {"code": 0, "log": "", "gas_wanted": gas, "gas_used": "1", "events": []}
+    server.results["block_results"] = {"height": "7", "txs_results": [result], "finalize_block_events": []}
+    with pytest.raises(NodeAnswerUnreadable):
+        node.block_results(7)
+
+
 def test_heights_travel_as_text_and_answers_are_checked(server: RpcNode, node: CometNode) -> None:
     assert node.block(7).block_hash == block_hash(7)
     assert server.calls[-1] == ("block", {"height": "7"})
