@@ -39,6 +39,8 @@ from pocket_protocol.pb.pocket import (
 from pocket_protocol.shared_params import SharedParams
 from pocket_protocol.signer import PrivateKey
 
+_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 MODULES: dict[str, type[Message]] = {
     "shared": shared_pb2.Params,
     "session": session_pb2.Params,
@@ -341,8 +343,8 @@ def load_genesis(path: Path, curve: Curve) -> Genesis:
     from localnet.cosmos_genesis import is_cosmos_genesis, read_cosmos_genesis
 
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(path.read_text(), _Loader)  # noqa: S506
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise GenesisInvalid(f"{path}: {error}") from error
     read: Callable[..., Genesis] = read_genesis
     if is_cosmos_genesis(content):

@@ -108,7 +108,10 @@ def test_errors_say_where(change: Callable[[dict[str, Any]], object], text: str)
     assert text in str(refused.value)
 
 
-@pytest.mark.parametrize("content", ["", "[1, 2]", "a: b: c", "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1, 2]", "a: b: c", "\x00", "[" * 5_000, "!!timestamp x: 1", "a: !!int x", "a: !!bool x"],
+)
 def test_files_that_are_no_genesis(tmp_path: Path, content: str) -> None:
     path = tmp_path / "genesis.yaml"
     path.write_text(content)
