@@ -21,13 +21,13 @@ from mining_tasks.config import MinerConfig
 from mining_tasks.leases import lease_of, masters_of
 from mining_tasks.process import identify, process_metrics
 from mining_tasks.routing import CHECK_BALANCES, CLEAN_UP, CONTROL_QUEUE, RECONCILE, SWEEP
+from mining_tasks.sweep import SWEEP_S
 from mining_tasks.wiring import keys_of, open_store
 from pocket_protocol.errors import PocketError
 from relay_store.version import check_version
 
 __all__ = ["GuardedScheduler", "app", "schedule_of"]
 
-SWEEP_S = 1.0
 CLEAN_UP_S = 60.0
 STANDBY_S = 0.5  # how often a beat that waits asks for the lease
 MARGIN = 0.7  # of the lease's time: later than this after the last renewal nothing is sent

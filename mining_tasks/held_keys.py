@@ -1,7 +1,8 @@
 """A process's signing keys, followed while it runs; a key taken away still finishes what it began.
 
 A session that was served under a key needs it for its claim and its proof. So a removed key is kept in memory until
-the process ends; nothing new is served or owned with it (spec/miner.md §1.8).
+the node ends, also by a process that replaces one that died; nothing new is served or owned with it (spec/miner.md
+§1.8).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from pocket_chain.keyring import KeyChange, Keyring
@@ -21,11 +23,18 @@ POLL_S: Final = 3.0
 class HeldKeys:
     """`current` are the configured keys, `signing` those and the ones that finish."""
 
-    def __init__(self, keyring: Keyring, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        earlier: Mapping[SupplierAddress, PrivateKey] = MappingProxyType({}),
+    ) -> None:
+        """`earlier` are keys that were held before `keyring` was read and may have work to finish."""
         self._keyring = keyring
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._seen: dict[SupplierAddress, PrivateKey] = dict(keyring.keys)
+        self._seen: dict[SupplierAddress, PrivateKey] = {**earlier, **keyring.keys}
         self._polled_at = monotonic()
 
     @property

@@ -59,6 +59,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_miner_supplier_balance_warning_alerts": ("balance getting low", ("supplier",)),
     "ha_miner_supplier_stake_critical_alerts": ("stake survives few penalties", ("supplier",)),
     "ha_miner_supplier_stake_warning_alerts": ("stake survives some penalties", ("supplier",)),
+    "ha_miner_stale_streams": ("times relays were found that waited 30 s and more", ("supplier",)),
     "ha_miner_task_failures": ("tasks that ended in an error", ("task", "reason")),
     "ha_miner_fullnode_slow_blocks": ("blocks that took too long (block_health_monitor)", ()),
     "ha_miner_leader_elections": ("times this process became the beat", ()),

@@ -10,6 +10,7 @@ import structlog
 from mining_tasks.group import Group, Member
 from mining_tasks.signing import Envelope, envelope_of, signed
 from mining_tasks.wiring import Miner
+from pocket_chain.node_errors import MethodUnimplemented, NodeUnavailable
 from pocket_chain.transactions import SimulationFailed
 from pocket_protocol.gas import adjusted_gas
 from pocket_protocol.tx import tx_hash
@@ -97,8 +98,25 @@ class Preparation:
             return transaction.gas_limit
         messages = [member.message for member in members]
         trial = signed(self._miner, self._group.supplier, messages, envelope, 0)
-        used, _ = self._miner.transactions.simulate(trial)
+        try:
+            used, _ = self._miner.transactions.simulate(trial)
+        except NodeUnavailable as error:
+            if not isinstance(error, MethodUnimplemented) and not self._is_late():
+                raise
+            used = self._group.phase.gas.of(len(members))
+            log.warning(
+                "transaction is not tried beforehand, its gas is what such messages have used",
+                supplier=self._group.supplier,
+                phase=self._group.phase.name,
+                gas=used,
+                error=str(error)[:300],
+            )
         return adjusted_gas(used, transaction.gas_adjustment)
+
+    def _is_late(self) -> bool:
+        """Whether half of the window is over: an untried transaction is better than none."""
+        group = self._group
+        return group.position.height >= group.opens + (group.closes - group.opens + 1) // 2
 
     def _leave_out(self, members: list[Member], failed: SimulationFailed) -> bool:
         """Take the member that would fail out of the batch; False when the batch as a whole cannot go now."""

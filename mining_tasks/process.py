@@ -40,6 +40,7 @@ class Workplace:
 
 
 _identity: Identity | None = None
+_parent_s: HeldKeys | None = None
 _workplace: tuple[int, Workplace] | None = None  # process id, so that a fork inherits none
 
 
@@ -50,6 +51,14 @@ def identify() -> Identity:
         config, token = configured().config, new_token()
         _identity = Identity(config, token, node_name(config, token))
     return _identity
+
+
+def hold_keys() -> HeldKeys:
+    """Read the keys, in the parent: what it has seen, its children inherit at their fork. Raises `KeysInvalid`."""
+    global _parent_s
+    config = identify().config
+    _parent_s = HeldKeys(Keyring(config.keys, curve_of(config)))
+    return _parent_s
 
 
 def workplace() -> Workplace:
@@ -73,7 +82,8 @@ def process_metrics() -> MinerMetrics:
 
 def _make_workplace(identity: Identity) -> Workplace:
     config = identity.config
-    held = HeldKeys(Keyring(config.keys, curve_of(config)))
+    earlier = {} if _parent_s is None else _parent_s.signing
+    held = HeldKeys(Keyring(config.keys, curve_of(config)), earlier=earlier)
     miner = build_miner(config, identity.token, held, process_metrics())
     registration = Registration(miner.store, miner.keys, miner.queries, miner.metrics, identity.name)
     return Workplace(miner, held, registration)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from zlib import crc32
 
+import structlog
 from celery import Celery
 
 from mining_tasks.advance import HORIZON_BLOCKS
@@ -21,7 +22,12 @@ from relay_store.probe import memory_use
 from relay_store.service_factor import ServiceFactors
 from relay_store.store_errors import store_errors
 
+SWEEP_S: Final = 1.0  # how often `streams` is called
 SHORTEST_PERIOD_S: Final = 5
+STALE_S: Final = 30.0  # relays that wait so long are told
+TOLD_EVERY_S: Final = 60.0
+
+log = structlog.get_logger("sweep")
 
 
 class Sweep:
@@ -43,6 +49,28 @@ class Sweep:
         lengths = self._ask(self._managed(), lambda pipe, s: pipe.xlen(self._miner.keys.relay_stream(s)))
         waiting = [supplier for supplier, length in lengths if length]
         self._send(ACCUMULATE, self._idle(self._owned(waiting)))
+        self._tell_stale(waiting)
+
+    def _tell_stale(self, waiting: Sequence[str]) -> None:
+        """Raise the alarm about relays that nobody takes up, whatever the reason: they must be in a tree in time."""
+        if not waiting:
+            return
+        keys = self._miner.keys
+        now_s = self._store_time_s(keys.relay_stream(waiting[0]))
+        for supplier, oldest in self._ask(
+            waiting, lambda pipe, s: pipe.xrange(keys.relay_stream(s), count=1)
+        ):
+            age_s = now_s - int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else 0.0
+            if age_s < STALE_S:
+                continue
+            self._miner.metrics.count("ha_miner_stale_streams", supplier)
+            if (age_s - STALE_S) % TOLD_EVERY_S < SWEEP_S:
+                log.error("relays wait and are not accumulated", supplier=supplier, age_s=round(age_s))
+
+    def _store_time_s(self, key: str) -> float:
+        with store_errors():
+            seconds, microseconds = self._miner.store.node(key).time()
+        return float(seconds) + microseconds / 1e6
 
     def sessions(self) -> None:
         """Send owned suppliers with sessions that are over, each once in a while, to `advance`."""
@@ -97,7 +125,7 @@ class Sweep:
         lease = self._miner.keys.lease
         return [s for s, owned in self._ask(suppliers, lambda pipe, s: pipe.exists(lease(s))) if owned]
 
-    def _ask(self, suppliers: Sequence[str], question: Any) -> list[tuple[str, int]]:
+    def _ask(self, suppliers: Sequence[str], question: Any) -> list[tuple[str, Any]]:
         if not suppliers:
             return []
         with store_errors():

@@ -14,15 +14,13 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 
 from mining_tasks.celery import app
-from mining_tasks.held_keys import HeldKeys
 from mining_tasks.node import Node
-from mining_tasks.process import Identity, identify, process_metrics, workplace
+from mining_tasks.process import Identity, hold_keys, identify, process_metrics, workplace
 from mining_tasks.routing import supplier_queue
-from mining_tasks.wiring import curve_of, keys_of, open_store
+from mining_tasks.wiring import keys_of, open_store
 from operations.logs import configure
 from operations.metrics_server import mark_process_dead
 from pocket_chain.blocks import BlockSource
-from pocket_chain.keyring import Keyring
 from pocket_protocol.errors import PocketError, Unavailable
 from relay_store.probe import probe
 from relay_store.version import check_version
@@ -147,7 +145,7 @@ def _make_node(identity: Identity, queues: WorkerQueues) -> Node:
         config,
         store,
         keys,
-        HeldKeys(Keyring(config.keys, curve_of(config))),
+        hold_keys(),
         queues,
         BlockSource.of(config.pocket_node, config.extensions.fallback_nodes, config.block_time_seconds),
         process_metrics(),

@@ -16,6 +16,7 @@ from localnet.state import APPLICATION, PARAMS
 from mining_tasks.accumulate import accumulate
 from mining_tasks.judgement import Fate
 from mining_tasks.ledger import grand_total, read_ledger
+from pocket_chain.node_errors import MethodUnimplemented
 from pocket_protocol.gas import parse_gas_price
 from relay_store.connection import Store
 from relay_store.durability import FSYNC_S
@@ -153,6 +154,31 @@ def test_a_node_that_refuses_for_a_while_costs_nothing(mine: Mine, first: int) -
     mine.node.view.set_faults({"refuse_methods": []})
     mine.step_until_done()
     mine.run_to(29)
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+
+
+def test_a_node_that_does_not_simulate_costs_half_a_window_and_nothing_else(mine: Mine) -> None:
+    header = mine.serve(20)
+    mine.node.view.set_faults({"refuse_methods": ["/cosmos.tx.v1beta1.Service/Simulate"]})
+    first_sent = 0
+    while mine.chain.height < 30:
+        mine.run_to(mine.chain.height + 1)
+        first_sent = first_sent or (mine.broadcasts() and mine.chain.height)
+    windows = mine.world.windows()
+    assert first_sent == windows.claim_open + (windows.claim_close - windows.claim_open + 1) // 2
+    assert mine.text(header, "settlement_outcome") == "settled_proven"
+    assert mine.messages() == {"MsgCreateClaim": 1, "MsgSubmitProof": 1}
+
+
+def test_a_node_without_simulation_is_not_waited_for(mine: Mine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unimplemented(tx_bytes: bytes) -> tuple[int, int]:
+        raise MethodUnimplemented(code="UNIMPLEMENTED")
+
+    monkeypatch.setattr(mine.miner.transactions, "simulate", unimplemented)
+    header = mine.serve(20)
+    mine.run_to(mine.world.windows().claim_open + 1)
+    assert mine.broadcasts() == 1
+    mine.run_to(30)
     assert mine.text(header, "settlement_outcome") == "settled_proven"
 
 

