@@ -52,7 +52,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "optimistic_fallbacks": ("relays of optimistic services verified first", ("service_id", "reason")),
     "ticket_errors": ("accumulation tasks that could not be announced", ()),
-    "streaming_relays_served": ("streams answered to their end", ("service_id",)),
+    "streaming_relays_served": ("streams that were mined", ("service_id",)),
     "streaming_batches_signed": ("batches of streams", ()),
     "streaming_bytes_forwarded": ("bytes of streamed lines", ()),
     "websocket_connections": ("bridges opened", ("service_id",)),

@@ -111,6 +111,7 @@ def streamed_answer(
         sign=lambda payload: runtime.signer.sign(relay, payload).encoded,
         settle=settle_stream,
         on_end=ended,
+        on_left=lambda: runtime.metrics.count("relays_unanswered", relay.service_id),
         held=held,
     )
     return Answer(backend.status, passed_headers(backend.headers), b"", chunks)

@@ -26,7 +26,7 @@ from relayer_web.position import HeightUnknown
 from relayer_web.publisher import PublishFailed
 from relayer_web.responses import SigningFailed
 from relayer_web.store_gate import StoreAway, StoreNearlyFull
-from relayer_web.streaming import ClientLeft
+from relayer_web.streaming import ClientLeft, StreamCut
 from relayer_web.throttle import TooManyFailures
 from relayer_web.verification import ValidationFailed
 from relayer_web.websocket.handshake import TooManyConnections
@@ -133,6 +133,7 @@ ROWS: Final[dict[type[PocketError], Row]] = {
         "forbidden_request", 400, INVALID_ARGUMENT, contract.ForbiddenRequest.summary
     ),
     ClientLeft: Row("client_disconnected", 400, INVALID_ARGUMENT, ClientLeft.summary),
+    StreamCut: Row(StreamCut.reason, 503, UNAVAILABLE, NO_SERVICE, fast_fail=True),
     BackendStatus: Row("backend_5xx", 0, UNAVAILABLE, "backend service error"),
     SigningFailed: Row("signing_error", 500, INTERNAL, "failed to sign response"),
     # Simulated relays (§2.10)

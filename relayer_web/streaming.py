@@ -3,8 +3,12 @@
     <RelayResponse>||POKT_STREAM||<RelayResponse>||POKT_STREAM|| ...
 
 Each batch is a signed response of its own. The mined relay's response is signed over all lines together; it is
-acknowledged before the client sees the end of the stream. A stream that breaks off is not mined and not charged,
-and its client can tell: the body does not end as HTTP says it must.
+acknowledged before the client sees the end of the stream. A stream that breaks off on our side or the backend's is
+not mined and not charged, and its client can tell: the body does not end as HTTP says it must.
+
+A client that leaves early has got what it was sent: once it was sent a whole batch, the relay is mined over the lines
+of the batches that were sent. Else the last line would be all that a stream costs, and whoever has read it could go
+without paying (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Final
 
+from gevent import GreenletExit
+
 from pocket_protocol.envelope import HttpResponse, encode_http_response
-from pocket_protocol.errors import PocketError, Refused
+from pocket_protocol.errors import PocketError, Refused, Unavailable
 from relayer_web.backends.contract import BodyStream
 from relayer_web.line_batches import LineBatches
 from relayer_web.responses import SigningFailed
@@ -39,10 +45,17 @@ _OURS: Final = frozenset(
 
 
 class ClientLeft(Refused):
-    """The client did not stay to the end of its stream."""
+    """The client left a stream before anything was sent."""
 
     reason = "client_disconnected"
     summary = "the client left"
+
+
+class StreamCut(Unavailable):
+    """The relayer had to end before the stream did."""
+
+    reason = "stream_cut"
+    summary = "the relayer is stopping"
 
 
 def passed_headers(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -64,8 +77,8 @@ class RelayStream:
     """The chunks of one streamed answer. `close` frees everything, however it ended.
 
     `sign(payload)` gives the bytes of a signed response, `settle(payload_hash)` sees the relay into its stream,
-    `on_end(error, batches, bytes)` is called once, with None after the relay was settled. `held` is the
-    reservation: closing it gives back what was not kept.
+    `on_end(error, batches, bytes)` is called once, with None after the relay was settled; `on_left` once, when a
+    settled relay's client has not got everything. `held` is the reservation: closing it gives back what was not kept.
     """
 
     def __init__(
@@ -76,6 +89,7 @@ class RelayStream:
         sign: Callable[[bytes], bytes],
         settle: Callable[[bytes], None],
         on_end: Callable[[Exception | None, int, int], None],
+        on_left: Callable[[], None],
         held: ExitStack,
     ) -> None:
         self._body = body
@@ -83,8 +97,12 @@ class RelayStream:
         self._sign = sign
         self._settle = settle
         self._on_end = on_end
+        self._on_left = on_left
         self._held = held
         self._hash = hashlib.sha256()
+        self._sent_hash = b""  # of the lines of all batches sent whole
+        self._is_settled = False
+        self._is_sent = False  # all of it
         self._batches = 0
         self._bytes = 0
         self._ended = False
@@ -95,7 +113,11 @@ class RelayStream:
 
     def close(self) -> None:
         self._chunks.close()
-        self._end(ClientLeft())
+        if not self._ended:
+            self._settle_for_who_left()
+        if self._is_settled and not self._is_sent:
+            self._is_sent = True
+            self._on_left()
         self._body.close()
         self._held.close()
 
@@ -108,9 +130,9 @@ class RelayStream:
                 if chunk is None:
                     break
                 for batch in lines.feed(chunk, time.monotonic()):
-                    yield self._batch(batch)
+                    yield from self._sent(batch)
                 if not lines.due_in_s(time.monotonic()):
-                    yield self._batch(lines.flush())
+                    yield from self._sent(lines.flush())
                 elif not chunk:
                     yield b""
             last = self._last_batch(lines)
@@ -119,8 +141,22 @@ class RelayStream:
             if isinstance(error, PocketError) and (rest := lines.flush()):
                 yield self._batch(rest)
             raise ConnectionAbortedError("stream broken off") from error
+        except GreenletExit:
+            self._end(StreamCut())
+            raise
         if last:
             yield last
+        self._is_sent = True
+
+    def _settle_for_who_left(self) -> None:
+        """The client did not stay to the end: what it took of a stream is a relay."""
+        error: Exception | None = None if self._sent_hash else ClientLeft()
+        if error is None:
+            try:
+                self._settle(self._sent_hash)
+            except Exception as failure:
+                error = failure
+        self._end(error)
 
     def _last_batch(self, lines: LineBatches) -> bytes:
         """Settle the relay, then give what is left to send."""
@@ -132,6 +168,10 @@ class RelayStream:
         self._end(None)
         return last
 
+    def _sent(self, lines: bytes) -> Iterator[bytes]:
+        yield self._batch(lines)
+        self._sent_hash = self._hash.digest()
+
     def _batch(self, lines: bytes) -> bytes:
         self._hash.update(lines)
         self._batches += 1
@@ -141,4 +181,5 @@ class RelayStream:
     def _end(self, error: Exception | None) -> None:
         if not self._ended:
             self._ended = True
+            self._is_settled = error is None
             self._on_end(error, self._batches, self._bytes)

@@ -110,6 +110,21 @@ class Client:
         """What was charged and mined since the relay was sent."""
         return sum(self.stage.charges().values()) - self.before[0], self.mined() - self.before[1]
 
+    def leave(self) -> None:
+        self.sock.close()
+        assert self.answer is not None
+        self.answer.close()
+
+    def check_mined_as(self, lines: bytes) -> None:
+        """The last entry is this relay, its response signed over all lines together."""
+        entry = self.stage.entries(self.request.meta.supplier_operator_address)[-1]
+        relay = Relay.FromString(entry.relay_bytes)
+        assert relay.req == self.request
+        assert relay.res.payload_hash == relay_protocol.payload_hash(lines)
+        signable = relay_protocol.signable_response(relay.res)
+        signature = relay.res.meta.supplier_operator_signature
+        assert verify(curve(), public_key("supplier1"), signable, signature)  # type: ignore[arg-type]
+
     def check_not_billed(self) -> None:
         wait_until(lambda: self.changes() == (0, 0), "the reservation to be given back")
 
@@ -144,13 +159,7 @@ def test_lines_arrive_while_the_backend_still_speaks(
     assert client.rest() == [b"data: 3\n"]
     charged, mined = client.changes()
     assert (charged > 0, mined) == (True, 1)
-    entry = stage.entries(client.request.meta.supplier_operator_address)[-1]
-    relay = Relay.FromString(entry.relay_bytes)
-    assert relay.req == client.request
-    whole = b'data: {"n":1}\n\ndata: 2\n\ndata: 3\n'
-    assert relay.res.payload_hash == relay_protocol.payload_hash(whole)
-    signable = relay_protocol.signable_response(relay.res)
-    assert verify(curve(), public_key("supplier1"), signable, relay.res.meta.supplier_operator_signature)  # type: ignore[arg-type]
+    client.check_mined_as(b'data: {"n":1}\n\ndata: 2\n\ndata: 3\n')
 
 
 def test_a_burst_is_cut_at_100_lines(stage: Deployment, sender: Sender, backend: HeldBackend) -> None:
@@ -218,14 +227,28 @@ def test_a_client_that_leaves_is_noticed_though_nothing_is_said(
     client, held = start(stage, sender, backend)
     held.begin_stream()
     client.begin()
-    held.say(b"data: 1\n")
-    client.batch()
-    client.sock.close()
-    client.answer.close()  # type: ignore[union-attr]
+    client.leave()
     started = time.monotonic()
     assert held.is_left()
     assert time.monotonic() - started < TIMEOUT_S - 0.5
     client.check_not_billed()
+
+
+def test_a_client_that_leaves_early_pays_for_what_it_was_sent(
+    stage: Deployment, sender: Sender, backend: HeldBackend
+) -> None:
+    client, held = start(stage, sender, backend)
+    held.begin_stream()
+    client.begin()
+    held.say(b"data: 1\n\n")
+    assert client.batch() == b"data: 1\n\n"
+    held.say(b"data: 2\n\n")
+    assert client.batch() == b"data: 2\n\n"
+    client.leave()
+    assert held.is_left()
+    wait_until(lambda: client.changes()[1] == 1, "the relay to be mined")
+    assert client.changes()[0] > 0
+    client.check_mined_as(b"data: 1\n\ndata: 2\n\n")
 
 
 def test_a_line_without_end_ends_the_stream(stage: Deployment, sender: Sender, backend: HeldBackend) -> None:
