@@ -163,7 +163,9 @@ class RelayerExtensions(SharedExtensions):
     """Settings of our own (decisions.md D)."""
 
     workers: int = setting(0, minimum=0, maximum=1024, doc="front-end processes; 0: one per core")
-    worker_connections: int = setting(2000, minimum=1, doc="connections of one front-end process")
+    worker_connections: int = setting(
+        2000, minimum=1, doc="connections of one front-end process; fewer when open files are too few"
+    )
     grpc_workers: int = setting(1, minimum=0, maximum=256, doc="gRPC processes; 0: no gRPC")
     grpc_threads: int = setting(128, minimum=1, maximum=1024, doc="relays a gRPC process works on at once")
     grpc_listen_addr: str = setting(
@@ -192,7 +194,7 @@ class RelayerExtensions(SharedExtensions):
         15_728_640, minimum=1024, maximum=268_435_456, doc="one message, either direction"
     )
     max_websocket_connections: int = setting(
-        0, minimum=0, doc="of one front-end process; 0: three quarters of worker_connections"
+        0, minimum=0, doc="of one front-end process; 0: three quarters of its connections"
     )
     client_timeout_seconds: int = setting(30, minimum=1, doc="to send the head, and the body, of a request")
     mining_margin_blocks: int = setting(0, minimum=0, doc="stop mining this long before the claim window")
@@ -206,10 +208,9 @@ class RelayerExtensions(SharedExtensions):
     group_commit_commands: int = setting(512, minimum=1, maximum=10000, doc="store commands sent together")
     tracing: TracingSection = field(default_factory=TracingSection)
 
-    @property
-    def websocket_connections(self) -> int:
-        """How many WebSockets a process may have: idle ones leave room for relays over HTTP."""
-        return self.max_websocket_connections or max(1, self.worker_connections * 3 // 4)
+    def websockets_of(self, connections: int) -> int:
+        """How many of a process's connections may be WebSockets: idle ones leave room for relays over HTTP."""
+        return self.max_websocket_connections or max(1, connections * 3 // 4)
 
     @property
     def worker_count(self) -> int:

@@ -19,6 +19,7 @@ from relayer_web.current_config import current_config
 from relayer_web.grpc_relay import serve_grpc_relay
 from relayer_web.grpc_web import is_grpc_web, is_preflight, preflight_answer, serve_grpc_web
 from relayer_web.inbound import Answer, Inbound
+from relayer_web.open_files import connections_allowed
 from relayer_web.pipeline import serve_relay
 from relayer_web.position import HeightUnknown
 from relayer_web.unanswered import count_unanswered
@@ -80,7 +81,10 @@ class RelayingFrontEnd:
             relaying.runtime,
             lambda service_id: relaying.backends.select(service_id, TRANSPORT),
             lambda service_id: self.config.timeouts(service_id).dial_timeout_seconds,
-            SocketLimits(extensions.websocket_connections, extensions.max_websocket_frame_bytes),
+            SocketLimits(
+                extensions.websockets_of(connections_allowed(extensions.worker_connections)),
+                extensions.max_websocket_frame_bytes,
+            ),
         )
         self._relay = self._runtime.begins("relay", self._served)
         self._draining = False

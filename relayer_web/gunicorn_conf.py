@@ -19,7 +19,6 @@ from gevent import monkey
 monkey.patch_all()
 
 import os  # noqa: E402
-import resource  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -39,6 +38,7 @@ from relayer_web.config import CONFIG_VARIABLE, RelayerConfig  # noqa: E402
 from relayer_web.current_config import current_config, log_warnings, reload_config  # noqa: E402
 from relayer_web.grpc_processes import GrpcProcesses  # noqa: E402
 from relayer_web.heap import keep_what_is_loaded  # noqa: E402
+from relayer_web.open_files import allow_files, connections_allowed, log_too_few_files  # noqa: E402
 from relayer_web.side_process import SideProcess  # noqa: E402
 from relayer_web.store_warnings import log_store_warnings  # noqa: E402
 
@@ -70,12 +70,6 @@ def _own_metrics_directory() -> str:
     return str(prepare_directory(tempfile.mkdtemp(prefix="pocket-relayer-metrics-")))
 
 
-def _allow_many_files() -> None:
-    """A connection is a file: use what the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _local(address: str) -> str:
     """The URL authority under which this machine reaches an address listened on."""
     host, port = split_address(address)
@@ -103,12 +97,12 @@ _grpc_processes = (
     if _relayer.extensions.grpc_workers
     else None
 )
-_allow_many_files()
+allow_files(_relayer.extensions.worker_connections)
 
 bind = [_relayer.listen_addr, *([_health.addr] if _health.enabled else [])]
 workers = _relayer.extensions.worker_count
 worker_class = "relayer_web.worker.RelayGeventWorker"
-worker_connections = _relayer.extensions.worker_connections
+worker_connections = connections_allowed(_relayer.extensions.worker_connections)
 timeout = STALLED_WORKER_S
 graceful_timeout = GRACEFUL_S
 keepalive = IDLE_S
@@ -126,7 +120,12 @@ limit_request_field_size = 0
 
 def on_reload(server: Any) -> None:
     """SIGHUP: the processes started now take the file as it is now, if it is valid."""
-    if reload_config() and _grpc_processes is not None:
+    has_changed = reload_config()
+    connections = current_config().extensions.worker_connections
+    allow_files(connections)
+    log_too_few_files(connections)
+    server.cfg.set("worker_connections", connections_allowed(connections))
+    if has_changed and _grpc_processes is not None:
         _grpc_processes.renew()
 
 
@@ -145,6 +144,7 @@ def post_worker_init(worker: Any) -> None:
 def when_ready(server: Any) -> None:
     """The addresses are bound: serve gRPC and the metrics, and say what the file could have said better."""
     log_warnings()
+    log_too_few_files(_relayer.extensions.worker_connections)
     log_store_warnings(_relayer.redis.url)
     if _metrics_process is not None:
         _metrics_process.start()
