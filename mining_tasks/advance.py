@@ -16,16 +16,17 @@ import structlog
 from mining_tasks.claims import claim_message
 from mining_tasks.group import Group, Member
 from mining_tasks.inclusion import NO_CLAIMS_SEEN, ClaimsSeen, look
-from mining_tasks.lifecycle import Action, Case, Sight, needs_sight, next_action
+from mining_tasks.lifecycle import Action, Case, OnChain, Sight, needs_sight, next_action
 from mining_tasks.outcomes import OTHER_CLAIM, RETIRED, SCANNED, SETTLED, Outcomes, amount, root_of
 from mining_tasks.phase import CLAIM, PROOF, Phase
 from mining_tasks.proofs import draw, proof_message, seed_of
 from mining_tasks.seal import read_sealed_session
 from mining_tasks.sealing import Sealing
-from mining_tasks.settlement import find_settlement
+from mining_tasks.settlement import UNKNOWN, Settlement, find_settlement
 from mining_tasks.submission import Build, Submission
 from mining_tasks.submission_records import write_submission_record
 from mining_tasks.wiring import Miner
+from pocket_chain.node_errors import BlockPruned
 from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import PocketError
 from pocket_protocol.tx import decode_transaction
@@ -278,13 +279,23 @@ class _Run:
         first = max(one.windows.settlement, amount(one.record, SCANNED) + 1)
         last = min(self._position.height, first + SETTLEMENT_SCAN_BLOCKS - 1)
         for height in range(first, last + 1):
-            results = self._miner.node.block_results(height)
+            try:
+                results = self._miner.node.block_results(height)
+            except BlockPruned:
+                continue  # no node has it any more
             settlement = find_settlement(one.record.snapshot, height, results.events)
             if settlement is not None:
                 self._outcomes.settled(one.record, settlement)
                 return
         if last >= first:
             self._outcomes.scanned(one.record, last)
+        if last >= one.windows.settlement + SETTLEMENT_SCAN_BLOCKS and self._is_gone(one.record, last):
+            self._outcomes.settled(one.record, Settlement(UNKNOWN, last))
+
+    def _is_gone(self, record: SessionRecord, height: int) -> bool:
+        """Whether the chain had no such claim any more at `height` or later."""
+        sight = look(self._miner.queries, self._supplier).sight(record)
+        return sight.claim is OnChain.ABSENT and sight.height >= height
 
     def _included(self, one: Due, phase: Phase) -> str:
         """Note what a transaction cost that the chain has; return its hash, "" when it was not sent from here."""

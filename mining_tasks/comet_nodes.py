@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pocket_chain.node import BlockResults, CometNode, CommittedTransaction
-from pocket_chain.node_errors import NodeUnavailable
+from pocket_chain.node_errors import BlockPruned, NodeUnavailable
 from pocket_protocol.types import BlockPosition
 
 Answer = TypeVar("Answer")
 
 
 class CometNodes:
-    """Asks `nodes` in their order. All methods raise the first node's `NodeUnavailable` when none answers."""
+    """Asks `nodes` in their order. All methods raise a node's `NodeUnavailable` when none answers.
+
+    `BlockPruned` only when every node says so: another one may be back soon.
+    """
 
     def __init__(self, nodes: Sequence[CometNode]) -> None:
         self._nodes = tuple(nodes)
@@ -49,6 +52,7 @@ class CometNodes:
             try:
                 return ask(node)
             except NodeUnavailable as error:
-                failure = failure or error
+                if failure is None or isinstance(failure, BlockPruned):
+                    failure = error
         assert failure is not None
         raise failure

@@ -13,6 +13,7 @@ from typing import Any
 
 from mining_tasks.outcomes import amount
 from mining_tasks.phase import CLAIM, PROOF
+from mining_tasks.settlement import UNKNOWN
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.relay_stream import stream_length
@@ -74,7 +75,7 @@ class Row:
             settled_upokt=settled,
             cut_upokt=cut,
             expired_upokt=amount(record, "expired_upokt"),
-            pending_upokt=0 if outcome else claimed,
+            pending_upokt=claimed if outcome in ("", UNKNOWN) else 0,
             forgone_upokt=amount(record, "forgone_upokt"),
             lost_upokt=worth if record.state in _UNPAID else 0,
             supplier_upokt=amount(record, "supplier_upokt"),

@@ -14,7 +14,7 @@ import structlog
 from mining_tasks.inclusion import ROOT_FIELD
 from mining_tasks.phase import CLAIM, PROOF, Phase
 from mining_tasks.seal import SealedSession
-from mining_tasks.settlement import Settlement
+from mining_tasks.settlement import UNKNOWN, Settlement
 from mining_tasks.wiring import Miner
 from pocket_protocol.smst import Root
 from pocket_protocol.types import SupplierAddress
@@ -193,6 +193,9 @@ class Outcomes:
                 self._count("ha_miner_sessions_proved", record)
             if new is SessionState.PROBABILISTIC_PROVED:
                 self._count("ha_miner_sessions_probabilistic_proved", record)
+        elif settlement.outcome == UNKNOWN:
+            self._unknown(record, new)
+            return
         else:
             reason = settlement.reason if settlement.outcome == "expired" else settlement.outcome
             self._count("ha_miner_claims_expired_by_reason", record, reason)
@@ -212,6 +215,16 @@ class Outcomes:
         if settlement.slashed_upokt:
             self._count("ha_miner_supplier_slashed", record)
         self._observe("ha_miner_settlement_latency_blocks", settlement.height - record.snapshot.end_height)
+
+    def _unknown(self, record: SessionRecord, new: SessionState) -> None:
+        if new is not record.state:
+            self._lost(record, new)
+        log.error(
+            "what the chain paid for a claim cannot be read any more",
+            supplier=self._supplier,
+            session=record.snapshot.session_id,
+            claimed_upokt=amount(record, "claimed_upokt"),
+        )
 
     def _lost(self, record: SessionRecord, state: SessionState) -> None:
         root, reason = root_of(record), state.value

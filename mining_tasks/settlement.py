@@ -20,6 +20,7 @@ SETTLED: Final = f"{_PREFIX}EventClaimSettled"
 EXPIRED: Final = f"{_PREFIX}EventClaimExpired"
 SLASHED: Final = f"{_PREFIX}EventSupplierSlashed"
 DISCARDED: Final = f"{_PREFIX}EventClaimDiscarded"
+UNKNOWN: Final = "unknown"  # the claim is gone, and the block that settled it cannot be read any more
 _SUPPLIER_REWARD: Final = "SUPPLIER_SHAREHOLDER_REWARD"
 # What the reference calls a settled claim, by its proof's status; without a proof it has no word.
 _STATUS: Final = {0: "settled", 1: "settled_proven", 2: "settled_invalid", 3: "settled_expired"}
@@ -38,7 +39,7 @@ class UnreadableEvent(Malformed):
 class Settlement:
     """The end of one claim. Amounts in uPOKT."""
 
-    outcome: str  # settled…, expired, discarded
+    outcome: str  # settled…, expired, discarded, unknown
     height: int
     claimed_upokt: int = 0
     settled_upokt: int = 0
@@ -53,6 +54,8 @@ class Settlement:
     @property
     def state(self) -> SessionState:
         """The terminal state of a session that was still live."""
+        if self.outcome == UNKNOWN:
+            return SessionState.CLAIM_MISSING
         if not self.outcome.startswith("settled"):
             return SessionState.PROOF_WINDOW_CLOSED
         return SessionState.PROVED if self.proved else SessionState.PROBABILISTIC_PROVED
@@ -66,7 +69,7 @@ class Settlement:
             "cut_upokt": self.cut_upokt,
             "supplier_upokt": self.supplier_upokt,
             "slashed_upokt": self.slashed_upokt,
-            **({"expired_upokt": self.claimed_upokt} if not self.outcome.startswith("settled") else {}),
+            **({"expired_upokt": self.claimed_upokt} if self.outcome in ("expired", "discarded") else {}),
             **({"settlement_reason": self.reason} if self.reason else {}),
         }
 

@@ -16,8 +16,10 @@ from localnet.state import APPLICATION, PARAMS
 from mining_tasks.accumulate import accumulate
 from mining_tasks.judgement import Fate
 from mining_tasks.ledger import grand_total, read_ledger
-from pocket_chain.node_errors import MethodUnimplemented
+from pocket_chain.node import BlockResults, CometNode
+from pocket_chain.node_errors import BlockPruned, MethodUnimplemented
 from pocket_protocol.gas import parse_gas_price
+from pocket_protocol.types import Height
 from relay_store.connection import Store
 from relay_store.durability import FSYNC_S
 from relay_store.fence import Fence
@@ -263,6 +265,33 @@ def test_a_proof_that_is_missed_is_seen_as_expired_and_slashed(mine: Mine) -> No
     assert mine.text(header, "settlement_reason") == "proof_missing"
     assert mine.text(header, "expired_upokt") == "2000000"
     assert mine.text(header, "slashed_upokt") == "250000"
+
+
+@pytest.mark.parametrize("proved", [True, False])
+def test_a_settlement_that_cannot_be_read_any_more_ends_the_session(
+    mine: Mine, monkeypatch: pytest.MonkeyPatch, proved: bool
+) -> None:
+    header = mine.serve(20)
+    mine.run_to(22 if proved else 19)
+    block_results = CometNode.block_results
+
+    def pruned(node: CometNode, height: int) -> BlockResults:
+        if height < 40:
+            raise BlockPruned(code="INTERNAL", height=Height(height))
+        return block_results(node, height)
+
+    monkeypatch.setattr(CometNode, "block_results", pruned)
+    mine.to(60)
+    mine.run_to(77)
+    assert mine.text(header, "settlement_outcome") == ""
+    mine.run_to(80)
+    assert mine.text(header, "settlement_outcome") == "unknown"
+    assert mine.record(header).state is (SessionState.PROVED if proved else SessionState.CLAIM_MISSING)
+    (row,) = (ledger := read_ledger(mine.miner.store, mine.miner.keys, mine.supplier)).rows
+    assert ledger.problems() == [] and (row.pending_upokt, row.lost_upokt) == (
+        (2_000_000, 0) if proved else (0, 2_000_000)
+    )
+    assert mine.text(header, "retired") == "1"
 
 
 def test_draws_agree_with_the_chain(tmp_path: Path, store: Store, store_server: ValkeyServer) -> None:
