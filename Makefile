@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test stress docker-test lint proto bench chaos clean
+.PHONY: help setup run test stress docker-test lint proto bench chaos fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -55,6 +55,13 @@ bench: $(VENV)/.installed-test ## CPU per relay by process, beside the reference
 
 chaos: $(VENV)/.installed-test ## seeded faults against real processes (by hand; see docs/chaos.md)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	$(BIN)/pip install --quiet -e '.[fuzz]' || echo "no wheel of atheris here: our own mutations are used instead" >&2
+	@touch $@
+
+fuzz: $(VENV)/.installed-fuzz ## mutated inputs for all that reads bytes of strangers (by hand; see docs/fuzz.md)
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info build
