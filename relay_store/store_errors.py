@@ -63,7 +63,9 @@ def store_error(error: Exception) -> PocketError:
         return StoreFull()
     if isinstance(error, _PASSING) or text.startswith(_PASSING_PREFIXES):
         return StoreUnavailable(cause=type(error).__name__, text=text[:200])
-    return StoreRefused(code=text.partition(" ")[0], text=text[:200])
+    # The client library takes the code off this answer.
+    code = "NOPERM" if isinstance(error, exceptions.NoPermissionError) else text.partition(" ")[0]
+    return StoreRefused(code=code, text=text[:200])
 
 
 @contextmanager

@@ -95,6 +95,17 @@ def test_errors_become_leaves(store: Store) -> None:
         raise LostConnection("gone")
 
 
+def test_a_user_without_permission_is_told_so(store: Store) -> None:
+    store.client.acl_setuser("reader", enabled=True, nopass=True, keys="*", commands=["+ping", "+client"])
+    host, port = store.url.hosts[0]
+    reader = connect(f"redis://reader:x@{host}:{port}/0")
+    with pytest.raises(StoreRefused) as refused, store_errors():
+        reader.client.get("k")
+    reader.close()
+    store.client.acl_deluser("reader")
+    assert refused.value.code == "NOPERM"
+
+
 def test_a_restarted_server_is_found_again(tmp_path: Path) -> None:
     with private_server(tmp_path, appendonly="yes") as server:
         store = connect(server.connection_url)
