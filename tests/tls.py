@@ -59,15 +59,15 @@ def tls_ending(certificates: Certificates, target_port: int) -> Iterator[int]:
 
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target_port)
-        await asyncio.wait(
-            [
-                asyncio.ensure_future(_copy(reader, inner_writer)),
-                asyncio.ensure_future(_copy(inner_reader, writer)),
-            ],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        copies = [_copy(reader, inner_writer), _copy(inner_reader, writer)]
+        await asyncio.wait([loop.create_task(copy) for copy in copies], return_when=asyncio.FIRST_COMPLETED)
         for each in (writer, inner_writer):
             each.close()
+
+    async def end() -> None:
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
 
     server = loop.run_until_complete(asyncio.start_server(joined, "127.0.0.1", 0, ssl=context))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -75,8 +75,10 @@ def tls_ending(certificates: Certificates, target_port: int) -> Iterator[int]:
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        asyncio.run_coroutine_threadsafe(end(), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
