@@ -14,7 +14,11 @@ from celery.worker.consumer import Consumer
 
 
 class EnduringConsumer(Consumer):  # type: ignore[misc]
-    """Leaves what was not acknowledged to the visibility time-out."""
+    """Leaves what was not acknowledged to the visibility time-out, and children that die early to the pool."""
+
+    # By default -1. At its first connection a worker ends when a child has died since the pool was started, with its
+    # suppliers without an owner for the length of another start; at later ones the pool replaces it, as it always does.
+    restart_count = 0
 
     def on_connection_error_after_connected(self, exc: BaseException) -> None:
         """Called by the worker between losing a connection and making another."""

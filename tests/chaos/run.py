@@ -22,6 +22,7 @@ from tests.chaos.actions import Actions, NothingToHit, Undo
 from tests.chaos.chain_journal import ChainJournal
 from tests.chaos.network import BEATS, MINERS, RELAYERS, Network, Shape, metrics_directory, network
 from tests.chaos.plan import Fault, draw
+from tests.chaos.scale import load_average
 from tests.chaos.verdict import (
     Excuses,
     Verdict,
@@ -32,6 +33,7 @@ from tests.chaos.verdict import (
     judge_load,
     judge_restarts,
     judge_states,
+    judge_take_overs,
 )
 from tests.chaos.watch import BEAT, Watch
 from tests.integration.sender import address, curve
@@ -88,6 +90,7 @@ class Report:
     journal: ChainJournal = field(default_factory=ChainJournal)
     seconds: float = 0.0
     told: list[str] = field(default_factory=list)
+    load: tuple[str, str] = ("", "")  # load averages before and after
 
 
 class Run:
@@ -107,7 +110,7 @@ class Run:
 
     def run(self) -> Report:
         """Do everything. What is wrong is in the report's verdict."""
-        started = time.monotonic()
+        started, load_before = time.monotonic(), load_average()
         shape = self._order.shape
         with self._chain:
             first_end = int(session_end(self._params, self._chain.height)) + shape.session_blocks
@@ -126,7 +129,7 @@ class Run:
                 self._await_settlement(load, ends, watch)
                 watch.look_at_all()
                 report = self._report(load, ends, watch)
-        report.seconds = time.monotonic() - started
+        report.seconds, report.load = time.monotonic() - started, (load_before, load_average())
         return report
 
     def _load(self) -> SteadyLoad:
@@ -225,7 +228,7 @@ class Run:
         verdict = judge(load.counted, claims, watch.witness, Excuses(watch.height_at, self._losses))
         layout = self._running.layout
         kills = sum(fault.kind in ("kill master", "kill front-end worker") for _, fault in self._done)
-        judge_restarts(verdict, self._running.told, layout.logs)
+        judge_restarts(verdict, self._running.told)
         judge_load(verdict, load.counted, self._order.load_s * self._order.per_second, self._order.sessions)
         judge_front_ends(verdict, [metrics_directory(layout, name) for name in RELAYERS], kills)
         store = connect(self._running.stores.direct_url)
@@ -239,13 +242,17 @@ class Run:
         judge_chain(verdict, journal)
         logs = [layout.logs / f"{name}.log" for name in MINERS]
         judge_states(verdict, watch.gone_back, logs)
+        take_overs = self._take_overs(watch)
+        judge_take_overs(
+            verdict, [(str(one.fault), s) for one in take_overs if one.alone for s in one.seconds if s]
+        )
         restarts = {k: v for one in self._running.supervisors for k, v in one.restarts.items()}
         return Report(
             self._order,
             verdict,
             [fault for _, fault in self._done],
             self._missed,
-            self._take_overs(watch),
+            take_overs,
             restarts,
             journal,
             told=self._running.told,
@@ -268,7 +275,9 @@ class Run:
             if not held:
                 continue
             others = [
-                when for when, one in self._done if one is not fault and -ALONE_S < when - began < ALONE_S
+                one
+                for when, one in self._done
+                if one is not fault and when < began + ALONE_S and when + one.lasts_s > began - ALONE_S
             ]
             seconds = tuple(watch.taken_over_s(one, token, at) for one in held)
             if fault.lasts_s:  # woken before it was replaced: not a take-over

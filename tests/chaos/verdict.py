@@ -25,8 +25,8 @@ LOST = "lost by the store, answered near its death"
 TOO_LATE = "answered too late to be claimed, not charged"
 # The relayer counts blocks by the clock while it hears of none: so far it may be ahead of a chain that stands still.
 AHEAD_BLOCKS = 8
-STARTED_IN_VAIN = "Could not start worker processes"
 LEAST_ANSWERED = 0.3  # of what the client was told to send, faults and a busy machine considered
+TAKE_OVER_S = 5.0  # promised where nothing else is wrong
 PER_FRONT_END_KILL = 10  # a killed process takes its last second's counts along
 
 
@@ -91,12 +91,9 @@ def judge(
     return verdict
 
 
-def judge_restarts(verdict: Verdict, told: Iterable[str], logs: Path) -> None:
-    """What nobody killed must not have ended, unless its children were killed while they were being started."""
-    for text in told:
-        name, ended, _ = text.partition(" ended with code ")
-        if ended and STARTED_IN_VAIN not in (logs / f"{name}.log").read_text(errors="replace"):
-            verdict.problems.append(text)
+def judge_restarts(verdict: Verdict, told: Iterable[str]) -> None:
+    """What nobody killed must not have ended."""
+    verdict.problems += [text for text in told if " ended with code " in text]
 
 
 def judge_load(verdict: Verdict, counted: CountedRelays, asked: float, sessions: int) -> None:
@@ -182,6 +179,13 @@ def judge_states(verdict: Verdict, gone_back: Iterable[str], logs: Iterable[Path
         if times > 1
     ]
     verdict.chain["state transitions logged"] = sum(entered.values())
+
+
+def judge_take_overs(verdict: Verdict, seconds: Iterable[tuple[str, float]]) -> None:
+    """What was held by a process that is gone has another holder in time."""
+    verdict.problems += [
+        f"taken over after {taken:.2f} s: {fault}" for fault, taken in seconds if taken >= TAKE_OVER_S
+    ]
 
 
 def _entry(line: str) -> dict[str, Any]:

@@ -16,12 +16,14 @@ from localnet.default_genesis import Options
 from localnet.node import LocalNode
 from pocket_protocol.types import SupplierAddress
 from relay_store.session_state import SessionState
+from tests.bench.cpu_time import children_of
 from tests.miner_process import WORKER, MinerProcesses, miner_processes
 from tests.miners import relay_entries, write_config
 from tests.stores import private_server
 from tests.unit.localnet.chains import World
 
 BLOCK_S = 0.5
+CONCURRENCY = 2  # as `write_config` has it
 
 
 @pytest.fixture
@@ -104,6 +106,19 @@ def _settled(miner: MinerProcesses, supplier: SupplierAddress, session: str) -> 
 
 
 @pytest.mark.slow
+def test_a_child_killed_while_its_worker_starts_is_replaced(miner: MinerProcesses, world: World) -> None:
+    """A worker that ended of it would be started again, with the suppliers without an owner once more."""
+    worker = miner.start(*WORKER)
+    miner.wait_for("children", lambda: len(children_of(worker.pid)) == CONCURRENCY, 20)
+    killed, other = children_of(worker.pid)
+    os.kill(killed, signal.SIGKILL)
+    supplier = SupplierAddress(world.address("supplier1"))
+    miner.wait_for("supplier is owned", lambda: miner.owner(supplier) is not None, 20)
+    miner.wait_for("another child", lambda: len({*children_of(worker.pid)} - {killed}) == CONCURRENCY, 10)
+    assert worker.poll() is None and other in children_of(worker.pid)
+
+
+@pytest.mark.slow
 def test_a_worker_outlives_a_store_that_is_full(miner: MinerProcesses, world: World) -> None:
     """The broker is the same server: it refuses what Celery writes, and takes it again later."""
     supplier = SupplierAddress(world.address("supplier1"))
@@ -173,7 +188,3 @@ def test_a_killed_child_is_replaced_and_its_work_is_done(miner: MinerProcesses, 
             miner.store.client.xadd(stream, {"data": entry})
         miner.wait_for(f"turn {turn}", lambda: not miner.store.client.xlen(stream), 20)
     assert worker.poll() is None
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
