@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from tests.bench.machine import conditions
 from tests.chaos.idle import idle
 from tests.chaos.many_claims import many_claims
 from tests.chaos.network import Shape
@@ -101,12 +103,22 @@ def _run(where: Path, order: Order) -> bool:
 
 
 def _scale(where: Path, scenario: str, numbers: dict[str, Any]) -> bool:
-    suppliers = numbers["suppliers"]
+    suppliers, told = numbers["suppliers"], list[str]()
+
+    def tell(line: str) -> None:
+        told.append(line)
+        click.echo(line)
+
+    given = conditions("")
     if scenario == "many-claims":
-        return many_claims(where, suppliers or 600, numbers["relays"], click.echo)
-    if scenario == "idle":
-        return idle(where, suppliers or 1000, numbers["seconds"], click.echo)
-    return soak(where, numbers["sessions"] or 200, numbers["rate"], click.echo)
+        passed = many_claims(where, suppliers or 600, numbers["relays"], tell)
+    elif scenario == "idle":
+        passed = idle(where, suppliers or 1000, numbers["seconds"], tell)
+    else:
+        passed = soak(where, numbers["sessions"] or 200, numbers["rate"], tell)
+    content = {"scenario": scenario, "passed": passed, "told": told, "conditions": given}
+    (where / "report.json").write_text(json.dumps(content, indent=1) + "\n")
+    return passed
 
 
 def finish(run_it: Callable[[], bool], where: Path, keep: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections import Counter
@@ -10,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.bench.machine import conditions
+from tests.chaos.plan import Fault
 from tests.chaos.run import Report, TakeOver
 
 WHO = {"miner": "suppliers of a miner node", "beat": "the beat"}
@@ -41,7 +44,7 @@ def report_text(report: Report) -> str:
     kinds = Counter(fault.kind for fault in report.done)
     lines = [
         "",
-        f"{order.shape.scenario}, seed {order.seed}: {len(report.done)} faults ({len(report.missed)} missed) in"
+        f"{order.shape.scenario}, seed {order.seed}, plan {plan_digest(order.plan())}: {len(report.done)} faults ({len(report.missed)} missed) in"
         f" {order.sessions} sessions of {order.shape.suppliers} suppliers, {report.seconds:.0f} s",
         "faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())),
         "restarts: " + ", ".join(f"{name} {count}" for name, count in sorted(report.restarts.items())),
@@ -75,19 +78,36 @@ def _blocks(counts: Counter[int]) -> str:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write everything as JSON."""
+    """Write everything as JSON, for `tests.chaos.page` too."""
     content: dict[str, Any] = {
         "order": asdict(report.order),
+        "plan": plan_digest(report.order.plan()),
+        "conditions": conditions(""),
+        "load": report.load,
         "passed": report.verdict.passed,
         **asdict(report.verdict),
         "faults": [str(fault) for fault in report.done],
+        "kinds": Counter(fault.kind for fault in report.done),
         "missed": report.missed,
         "take_overs": [
-            {"fault": str(one.fault), "seconds": one.seconds, "alone": one.alone} for one in report.take_overs
+            {
+                "fault": str(one.fault),
+                "target": one.fault.target,
+                "seconds": one.seconds,
+                "alone": one.alone,
+            }
+            for one in report.take_overs
         ],
+        "claim_blocks": report.journal.claim_blocks,
+        "proof_blocks": report.journal.proof_blocks,
         "restarts": report.restarts,
         "failed_transactions": dict(report.journal.failed),
         "seconds": round(report.seconds, 1),
         "supervisors": report.told,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def plan_digest(plan: Iterable[Fault]) -> str:
+    """Return a few characters that are the same for the same schedule."""
+    return hashlib.sha256("\n".join(map(str, plan)).encode()).hexdigest()[:12]
