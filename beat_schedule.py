@@ -20,7 +20,7 @@ from mining_tasks.celery import app
 from mining_tasks.config import MinerConfig
 from mining_tasks.leases import lease_of, masters_of
 from mining_tasks.process import identify, process_metrics
-from mining_tasks.routing import CHECK_BALANCES, CLEAN_UP, CONTROL_QUEUE, RECONCILE, SWEEP
+from mining_tasks.routing import CHECK_BALANCES, CLEAN_UP, CONTROL_QUEUE, RECONCILE, REFRESH_CACHES, SWEEP
 from mining_tasks.sweep import SWEEP_S
 from mining_tasks.wiring import keys_of, open_store
 from pocket_protocol.errors import PocketError
@@ -42,6 +42,8 @@ def schedule_of(config: MinerConfig) -> dict[str, dict[str, Any]]:
         "reconcile": (RECONCILE, float(config.supplier_reconcile_interval_seconds)),
         "clean up": (CLEAN_UP, CLEAN_UP_S),
     }
+    if blocks := config.extensions.cache_refresh_blocks:
+        table["caches"] = (REFRESH_CACHES, max(SWEEP_S, blocks * config.block_time_seconds))
     if config.balance_monitor.enabled:
         table["balances"] = (CHECK_BALANCES, float(config.balance_monitor.check_interval_seconds))
     return {

@@ -128,6 +128,9 @@ class MinerExtensions(SharedExtensions):
     settle_seconds: float = setting(2.0, minimum=0, maximum=60, doc="wait after the claim window opens")
     max_tx_bytes: int = setting(524_288, minimum=65_536, maximum=1_048_576, doc="a batch is split above")
     claim_unprofitable_sessions: bool = setting(False, doc="send claims worth less than their fees")
+    cache_refresh_blocks: int = setting(
+        4, minimum=0, maximum=1000, doc="how often relayers' caches are brought up to date; 0: never"
+    )
 
     @property
     def process_count(self) -> int:
@@ -154,7 +157,6 @@ class MinerConfig:
         "ack_batch_size": "entries are acknowledged in the transaction that stores their leaves",
         "session_ttl": "sessions live until they are settled, and their records for seven days more",
         "submission_tracking_ttl": "what was sent stands in the session's record",
-        "known_applications": "applications are read when their relays come",
         "settlement_monitor": "every settlement is read: the ledger needs it",
         "smst_live_root_checkpoint_interval": "every batch is durable when it is acknowledged",
         "leader_election": "the beat schedule holds its own lease; a replica takes over within seconds",
@@ -170,6 +172,9 @@ class MinerConfig:
     transaction: TransactionSection = field(default_factory=TransactionSection)
     metrics: MinerMetricsSection = field(default_factory=MinerMetricsSection)
     logging: LoggingSection = field(default_factory=LoggingSection)
+    known_applications: tuple[str, ...] = setting(
+        (), doc="kept fresh in relayers' caches, beside those relays come for"
+    )
     batch_size: int = setting(
         1000, minimum=1, maximum=1000, blank_is_default=True, doc="entries read at once"
     )

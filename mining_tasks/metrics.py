@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 BLOCKS: Final = (0, 1, 2, 3, 4, 5, 10, 15, 20)
 SETTLEMENT_BLOCKS: Final = (5, 10, 15, 20, 25, 30, 40, 50, 75, 100)
+REFRESH_S: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 FINE_S: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _OF = ("supplier", "service_id")
@@ -70,6 +71,7 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_keys_load_errors": ("key sources that could not be read", ()),
     "ha_cache_hits": ("cache hits", ("cache_type", "level")),
     "ha_cache_misses": ("cache misses", ("cache_type", "level")),
+    "ha_cache_orchestrator_refreshes": ("refreshes of the caches relayers share", ("result",)),
     "ha_cache_block_events_published": ("blocks told to everyone", ()),
 }
 _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
@@ -111,6 +113,7 @@ _HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = 
         SETTLEMENT_BLOCKS,
     ),
     "ha_tx_broadcast_latency_seconds": ("a node's answer to a transaction", ("supplier",), FINE_S),
+    "ha_cache_orchestrator_refresh_duration_seconds": ("one such refresh", (), REFRESH_S),
     "ha_miner_task_seconds": ("one task", ("task",), FINE_S),
 }
 

@@ -42,11 +42,21 @@ def process_caches(count: Count = no_count) -> MakeFactCache:
 
 
 class MinerFacts:
-    """Facts for one worker process; a `SessionLookup`. `feed` is the last block of the deployment."""
+    """Facts for one worker process; a `SessionLookup`. `feed` is the last block of the deployment.
 
-    def __init__(self, chain: ChainReads, feed: BlockFeed, count: Count = no_count) -> None:
+    `met(application, service)` is told of the sessions relays come for.
+    """
+
+    def __init__(
+        self,
+        chain: ChainReads,
+        feed: BlockFeed,
+        count: Count = no_count,
+        met: Callable[[str, str], None] = lambda application, service: None,
+    ) -> None:
         self._chain = ChainFacts(chain, process_caches(count))
         self._feed = feed
+        self._met = met
 
     # --- what accumulation asks (session_facts.SessionLookup)
 
@@ -69,6 +79,7 @@ class MinerFacts:
             return None
         if supplier not in session.suppliers:
             raise SupplierNotInSession(supplier=supplier, session=session.header.session_id)
+        self._met(header.application_address, service)
         return SessionFacts(
             header=session.header,
             windows=_or_none(lambda: self.windows(session.header.session_end_block_height)),

@@ -20,6 +20,7 @@ SWEEP: Final = "mining_tasks.sweep"
 RECONCILE: Final = "mining_tasks.reconcile"
 CLEAN_UP: Final = "mining_tasks.clean_up"
 CHECK_BALANCES: Final = "mining_tasks.check_balances"
+REFRESH_CACHES: Final = "mining_tasks.refresh_caches"
 
 
 def supplier_queue(supplier: str) -> str:

@@ -15,6 +15,7 @@ import structlog
 from celery import Celery
 
 from mining_tasks.advance import HORIZON_BLOCKS
+from mining_tasks.cache_refresh import CacheRefresh
 from mining_tasks.registration import Registration
 from mining_tasks.routing import ACCUMULATE, ADVANCE, supplier_queue
 from mining_tasks.wiring import Miner
@@ -106,6 +107,18 @@ class Sweep:
             for service, factor in config.service_factors.items():
                 if factor:
                     factors.write(service, factor, now_s)
+
+    def caches(self) -> None:
+        """Bring what relayers share up to date with the chain."""
+        miner, config = self._miner, self._miner.config
+        CacheRefresh(
+            miner.store,
+            miner.keys,
+            miner.queries,
+            miner.metrics,
+            named=config.known_applications,
+            limit_s=float(config.extensions.task_slice_seconds),
+        ).run()
 
     def measure_store(self) -> None:
         """Show how full the store is."""

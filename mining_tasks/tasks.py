@@ -26,6 +26,7 @@ from mining_tasks.routing import (
     CHECK_BALANCES,
     CLEAN_UP,
     RECONCILE,
+    REFRESH_CACHES,
     REGISTER,
     SWEEP,
     TAKE_OVER,
@@ -179,6 +180,13 @@ def reconcile(epoch: int) -> None:
         sweep.send_all(REGISTER)
         sweep.publish_service_factors()
         sweep.measure_store()
+
+
+@_task(REFRESH_CACHES)
+def refresh_caches(epoch: int) -> None:
+    """Keep what relayers share fresh."""
+    if sweep := _sweep(epoch):
+        sweep.caches()
 
 
 @_task(CLEAN_UP)

@@ -29,6 +29,7 @@ from pocket_protocol.types import SupplierAddress
 from relay_store.block_feed import BlockFeed
 from relay_store.connection import Store, connect
 from relay_store.keys import Keys
+from relay_store.known_entities import APPLICATIONS, SERVICES, KnownEntities
 from relay_store.namespace import Namespace
 from relay_store.probe import StoreReport, probe
 
@@ -120,7 +121,7 @@ def build_miner(config: MinerConfig, token: str, held: HeldKeys, metrics: MinerM
     queries = ChainQueries.of(config.pocket_node, config.extensions.fallback_nodes)
     node = comet_nodes(config)
     feed = BlockFeed(store.client, height_key=keys.height())
-    facts = MinerFacts(queries, feed, metrics.count_cache)
+    facts = MinerFacts(queries, feed, metrics.count_cache, _noting(store, keys))
     return Miner(
         config=config,
         token=token,
@@ -137,6 +138,17 @@ def build_miner(config: MinerConfig, token: str, held: HeldKeys, metrics: MinerM
         accumulation=_accumulation(config, token, store, keys, report, facts),
         metrics=metrics,
     )
+
+
+def _noting(store: Store, keys: Keys) -> Callable[[str, str], None]:
+    """What notes the applications and services relays come for, whose caches are then kept fresh."""
+    applications, services = (KnownEntities(store, keys, kind) for kind in (APPLICATIONS, SERVICES))
+
+    def met(application: str, service: str) -> None:
+        applications.note((application,))
+        services.note((service,))
+
+    return met
 
 
 def _accumulation(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,40 +18,10 @@ import structlog
 
 from pocket_chain.facts import ChainFacts
 from pocket_protocol.errors import PocketError
-from relay_store.connection import Store
-from relay_store.keys import Keys
-from relay_store.store_errors import store_errors
 
 OVERALL_S: Final = 30.0
-REMEMBERED_S: Final = 7 * 86_400
-MOST_REMEMBERED: Final = 1000
 
 log = structlog.get_logger("relayer")
-
-
-class KnownApplications:
-    """The set of applications relayers have served, shared by all of them. A store that is away costs nothing."""
-
-    def __init__(self, store: Store, keys: Keys) -> None:
-        self._client = store.client
-        self._key = keys.known("applications")
-        self._noted: set[str] = set()
-
-    def read(self) -> list[str]:
-        with suppress(PocketError), store_errors():
-            found: Iterable[bytes] = self._client.srandmember(self._key, MOST_REMEMBERED)
-            return [member.decode("utf-8", "replace") for member in found]
-        return []
-
-    def note(self, addresses: Collection[str]) -> None:
-        """Add applications the chain has confirmed."""
-        news = [address for address in addresses if address not in self._noted]
-        if not news:
-            return
-        with suppress(PocketError), store_errors():
-            self._client.sadd(self._key, *news)
-            self._client.expire(self._key, REMEMBERED_S)
-            self._noted.update(news)
 
 
 @dataclass

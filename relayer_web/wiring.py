@@ -20,6 +20,7 @@ from relay_store.connection import Store, connect
 from relay_store.entity_cache import invalidate_by_message
 from relay_store.group_commit import GroupCommit
 from relay_store.keys import Keys
+from relay_store.known_entities import APPLICATIONS, KnownEntities
 from relay_store.meter import RelayMeter
 from relay_store.namespace import Namespace
 from relay_store.probe import MemoryUse
@@ -48,7 +49,7 @@ from relayer_web.store_gate import StoreGate
 from relayer_web.throttle import FailureThrottle
 from relayer_web.tracing import begins_nothing, tracing_of
 from relayer_web.verification import Verifier
-from relayer_web.warmup import KnownApplications, WarmUp
+from relayer_web.warmup import WarmUp
 
 COMMIT_CONNECTIONS = 4
 KEY_POLL_S = 2.0
@@ -171,7 +172,7 @@ class _Wiring:
             self.begins("settlement", settle_owed),
             lambda owed, error: drop_owed(owed, error, self.distrust),
         )
-        self.known_applications = KnownApplications(self.store, self.keys)
+        self.known_applications = KnownEntities(self.store, self.keys, APPLICATIONS)
         self._active_sessions: dict[tuple[str, str], int] = {}
         self._undeclared: set[tuple[str, str, str]] = set()
         self._keys_seen = dict(outside.signing_keys())

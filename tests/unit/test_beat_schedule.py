@@ -130,6 +130,7 @@ def test_tasks_carry_the_epoch(scheduler: GuardedScheduler) -> None:
     assert {name for name, _ in sent} == {
         "mining_tasks.sweep",
         "mining_tasks.reconcile",
+        "mining_tasks.refresh_caches",
         "mining_tasks.clean_up",
         "mining_tasks.check_balances",
     }

@@ -32,7 +32,7 @@ def test_the_captured_file_loads() -> None:
     )
     assert [warning.key for warning in loaded.warnings] == [
         "redis.claim_idle_timeout_ms", "settlement_monitor", "session_lifecycle", "worker_pools",
-        "leader_election", "deduplication_ttl_blocks", "known_applications",
+        "leader_election", "deduplication_ttl_blocks",
         "transaction.tx_timeout_default_seconds", "pprof", "logging.async", "logging.async_buffer_size",
         "logging.output",
     ]  # fmt: skip
@@ -118,10 +118,10 @@ def test_every_retired_setting_says_what_replaces_it() -> None:
         "supplier_claiming: {claim_ttl_seconds: 90}", "session_lifecycle: {}", "worker_pools: {}",
         "transaction: {disable_inclusion_reconciler: true, disable_pre_proof_claim_verification: true}",
         "redis: {min_idle_conns: 1, conn_max_idle_time_seconds: 9, claim_idle_timeout_ms: 9}",
-        "submission_tracking_ttl: 24h", "known_applications: [x]", "settlement_monitor: {enabled: true}",
+        "submission_tracking_ttl: 24h", "settlement_monitor: {enabled: true}",
     ]  # fmt: skip
     loaded = bind(HEAD + "\n".join(retired), MinerConfig)
-    assert len(loaded.warnings) == 17
+    assert len(loaded.warnings) == 16
     assert all(warning.text.startswith("is not used: ") for warning in loaded.warnings)
 
 

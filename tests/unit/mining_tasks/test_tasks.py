@@ -228,9 +228,32 @@ def test_a_task_of_a_replaced_beat_does_nothing(mine: Mine, broker: Celery) -> N
     mine.miner.store.client.set(mine.miner.keys.beat_lease().epoch, 7)
     sweep = swept(mine, broker)
     assert sweep.is_current(7) and not sweep.is_current(6) and not sweep.is_current(8)
-    for task in (tasks.sweep_suppliers, tasks.reconcile, tasks.clean_up, tasks.check_balances):
+    for task in (
+        tasks.sweep_suppliers,
+        tasks.reconcile,
+        tasks.refresh_caches,
+        tasks.clean_up,
+        tasks.check_balances,
+    ):
         task(6)
+    assert mine.metric("ha_cache_orchestrator_refreshes_total") == {}
     assert queued(broker, mine.supplier) == 0
+
+
+def test_what_relays_come_for_is_kept_fresh_in_the_caches(mine: Mine) -> None:
+    header = mine.serve(1)
+    client, keys = mine.miner.store.client, mine.miner.keys
+    assert not client.exists(keys.application(header.application_address))
+    client.set(keys.beat_lease().epoch, 7)
+    for _ in range(2):
+        tasks.refresh_caches(7)
+    for key in (
+        keys.application(header.application_address),
+        keys.service(header.service_id),
+        keys.shared_params(),
+    ):
+        assert client.pttl(key) > 0
+    assert mine.metric("ha_cache_orchestrator_refreshes_total") == {("success",): 2}
 
 
 @pytest.fixture

