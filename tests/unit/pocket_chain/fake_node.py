@@ -138,6 +138,10 @@ class RpcNode:
     def count(self, method: str) -> int:
         return sum(1 for called, _ in self.calls if called == method)
 
+    def open_sockets(self) -> int:
+        """How many subscribers have not gone away."""
+        return sum(not _is_closed(sock) for sock in self._sockets)
+
     def answer(self, method: str, params: dict[str, Any]) -> Any:
         if method in self.results:
             return self.results[method]
@@ -166,6 +170,15 @@ class RpcNode:
         with self._lock:
             self.subscriptions += 1
             self._sockets.append(sock)
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def refusal(text: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from operations.sections import PocketNodeSection
+from pocket_chain import blocks
 from pocket_chain.block_subscription import BlockSubscription
 from pocket_chain.blocks import BlockSource
 from pocket_chain.node import CometNode
@@ -127,6 +128,24 @@ def test_a_silent_subscription_is_noticed_and_polled_around(server: RpcNode) -> 
         eventually(lambda: server.subscriptions == 1, "subscribed")
         server.grow(3)
         assert watcher.until(13) == [10, 11, 12, 13]
+
+
+def test_subscriptions_that_were_given_up_are_closed(
+    server: RpcNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T14: none is left behind to fill up."""
+    monkeypatch.setattr(blocks, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(blocks, "LAST_RETRY_S", 0.01)
+    server.mute = True
+    with watching(server, block_time_s=0.2) as watcher:
+        watcher.until(10)
+        for height in range(11, 15):
+            before = server.subscriptions
+            eventually(lambda before=before: watcher.source.is_subscribed, "subscribed")  # type: ignore[misc]
+            server.grow()  # unheard: the source asks, and subscribes anew
+            watcher.until(height)
+            eventually(lambda before=before: server.subscriptions > before, "subscribed again")  # type: ignore[misc]
+        eventually(lambda: server.open_sockets() <= 1, "the earlier ones are closed")
 
 
 def test_without_a_websocket_the_node_is_polled(server: RpcNode) -> None:
