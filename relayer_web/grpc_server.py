@@ -12,6 +12,7 @@ SIGTERM or the end of standard input: no new calls, those on their way are finis
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -158,6 +159,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         config = current_config()
         logs.configure(config.logging, "relayer")
+        logging.getLogger("grpc._cython.cygrpc").disabled = True  # it quotes header fields that are no text
         relaying = wired(config)
     except (ConfigInvalid, PocketError) as error:
         sys.exit(f"gRPC process: {error}")

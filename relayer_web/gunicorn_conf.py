@@ -91,7 +91,7 @@ _metrics_process = (
     if _metrics_directory
     else None
 )
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # the library writes to standard error past our logs
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a line for each odd header of a stranger, past our logs
 _grpc_processes = (
     GrpcProcesses(_relayer.extensions.grpc_workers, on_end=mark_process_dead)
     if _relayer.extensions.grpc_workers

@@ -25,6 +25,7 @@ from pocket_protocol.pb.pocket.service_pb2 import Relay, RelayRequest
 from pocket_protocol.signer import verify
 from relayer_web.grpc_relay import SEND_RELAY
 from relayer_web.handover import HTTP2_PREFACE
+from tests.integration import raw_http2
 from tests.integration.raw_http import open_connection, read_answer
 from tests.integration.sender import Sender, address, changed, check_good, curve, json_call, public_key
 from tests.integration.stage import RELAYER, STILL_S, Deployment, command_line, deployment, wait_until
@@ -289,6 +290,32 @@ def test_a_preface_that_is_none_is_a_bad_request(network: Deployment) -> None:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
         answer = read_answer(connection)
     assert answer is not None and answer.status == 505
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"x-\udcd0".encode("utf-8", "surrogateescape"): b"kept-secret"},
+        {"x-a": b"\xd0kept-secret"},
+        {":status": "kept-secret"},
+    ],
+)
+def test_header_fields_of_strangers_are_not_logged(
+    network: Deployment, channel: grpc.Channel, sender: Sender, more: dict[str | bytes, str | bytes]
+) -> None:
+    """The library would write them down, with a traceback for those that are no text."""
+    log = network.supervisor.child("relayer").log_path
+    size = log.stat().st_size
+    with open_connection(network.relayer_address) as connection:
+        connection.sendall(HTTP2_PREFACE + SETTINGS + raw_http2.call(1, b"", more=more))
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    send(channel, sender.request(SERVICE, inner=CALL))
+    written = log.read_bytes()[size:]
+    assert b"kept-secret" not in written and b"Traceback" not in written and b"metadata" not in written, (
+        written
+    )
 
 
 def web(body: bytes, *headers: str, path: str = SEND_RELAY, text: bool = False) -> bytes:
