@@ -38,3 +38,10 @@ TARGETS: Final[dict[str, Listed]] = {
     "queries": _in("node", "QUERIES", "a node's gRPC answers"),
     "backend": _in("backend", "BACKEND", "a backend's HTTP answer, wrapped and signed"),
 }  # fmt: skip
+# These run against a relayer of their own, with our own mutations (live.py).
+LIVE: Final[dict[str, str]] = {
+    "live-http": "raw requests to a running relayer: unsound relays, chunked bodies, gRPC-Web, service routes",
+    "live-websocket": "WebSocket handshakes and frames to a running relayer",
+    "live-http2": "HTTP/2 prefaces, frames and gRPC calls to a running relayer",
+}
+FED: Final = {name: listed.fed for name, listed in TARGETS.items()} | LIVE

@@ -8,21 +8,28 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tests.fuzz.campaign import Outcome, has_atheris, lines_of, run_target
-from tests.fuzz.catalogue import TARGETS
+from tests.fuzz.catalogue import FED, LIVE, TARGETS
 from tests.fuzz.judge import Judge, watch_cpu
+from tests.fuzz.live import run_live
 from tests.fuzz.page import page_of
 from tests.fuzz.worker import load
 
 ENGINES = ("atheris", "mutation")
+INPUTS, LIVE_INPUTS = 100_000, 20_000
 
 
 @click.command(context_settings={"max_content_width": 110})
-@click.option("--target", "targets", multiple=True, type=click.Choice(list(TARGETS)), help="[default: all]")
-@click.option("--inputs", default=100_000, show_default=True, type=click.IntRange(1), help="Of each target.")
+@click.option(
+    "--target", "targets", multiple=True, type=click.Choice(list(FED)), metavar="NAME", help="[default: all]"
+)
+@click.option(
+    "--inputs", type=click.IntRange(1), help="Of each target.  [default: 100000; live-…: 20000 connections]"
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same inputs.")
 @click.option("--seconds", default=0.0, help="End each target after so long, even short of --inputs.")
 @click.option("--engine", type=click.Choice(ENGINES), help="[default: atheris where it is installed]")
@@ -37,7 +44,7 @@ ENGINES = ("atheris", "mutation")
 )
 def main(
     targets: tuple[str, ...],
-    inputs: int,
+    inputs: int | None,
     seed: int,
     seconds: float,
     engine: str | None,
@@ -54,6 +61,9 @@ def main(
     and encoded again differs, or when its process dies; so is a process whose memory grows by more than 32 MiB between
     a tenth of the run and its end. Exit 1 for any find; its input stays in the directory that is printed.
 
+    The targets live-… are connections to a relayer that is started for them, on this machine: each must be answered or
+    ended in time, the same processes must serve afterwards, and nothing may be charged or mined.
+
     Engine `atheris` (pip install -e '.[fuzz]') goes by code coverage, `mutation` is our own and needs nothing.
 
     \b
@@ -61,28 +71,28 @@ def main(
       python -m tests.fuzz --list
       python -m tests.fuzz --inputs 2000                      # all targets, some minutes
       python -m tests.fuzz --target ring --target gob --seed 7
+      python -m tests.fuzz --target live-http2 --inputs 5000
       python -m tests.fuzz --target http --replay /tmp/pocket-fuzz-x/http-y/find-0123456789abcdef
       python -m tests.fuzz --results fuzz --output docs/fuzz.md
     """
     if listing:
-        for name, listed in TARGETS.items():
-            click.echo(f"{name:16}{listed.fed}")
+        for name, fed in FED.items():
+            click.echo(f"{name:16}{fed}")
         return
     if replay is not None:
         sys.exit(replayed(targets, replay))
+    if output is not None and results is None:
+        raise click.BadParameter("the page is made of what --results keeps", param_hint="--output")
     where = (directory or Path(tempfile.mkdtemp(prefix="pocket-fuzz-"))).resolve()
     where.mkdir(parents=True, exist_ok=True)
     outcomes = []
-    for name in targets or tuple(TARGETS):
-        outcome = run_target(
-            name,
-            engine=engine or ("atheris" if has_atheris() else "mutation"),
-            inputs=inputs,
-            seed=seed,
-            seconds=seconds,
-            directory=where,
-            say=click.echo,
-        )
+    for name in targets or tuple(FED):
+        common: dict[str, Any] = {"seed": seed, "seconds": seconds, "directory": where, "say": click.echo}
+        if name in LIVE:
+            outcome = run_live(name, inputs=inputs or LIVE_INPUTS, **common)
+        else:
+            chosen = engine or ("atheris" if has_atheris() else "mutation")
+            outcome = run_target(name, engine=chosen, inputs=inputs or INPUTS, **common)
         outcomes.append(outcome)
         for line in lines_of(outcome):
             click.echo(line)
@@ -95,7 +105,7 @@ def main(
 
 def replayed(targets: tuple[str, ...], path: Path) -> int:
     """Try one input in this process; what it raises is shown whole. Returns the exit code."""
-    if len(targets) != 1:
+    if len(targets) != 1 or targets[0] not in TARGETS:
         raise click.BadParameter("name the one target the input is for", param_hint="--target")
     watch_cpu()
     with tempfile.TemporaryDirectory() as directory, load(targets[0]).opened() as attempt:
@@ -114,7 +124,7 @@ def keep_outcome(results: Path, outcome: Outcome) -> None:
 
 def kept_outcomes(results: Path) -> list[Outcome]:
     """The newest outcome of each target, in the catalogue's order."""
-    files = [results / f"{name}.json" for name in TARGETS]
+    files = [results / f"{name}.json" for name in FED]
     return [Outcome.of(json.loads(file.read_text())) for file in files if file.is_file()]
 
 

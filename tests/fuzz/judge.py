@@ -78,9 +78,9 @@ class Progress:
         return numbers[0], numbers[1], raw[Progress.HEADER_BYTES :][: numbers[2]]
 
 
-def resident_kb() -> int:
-    """Memory this process holds."""
-    status = Path("/proc/self/status").read_text()
+def resident_kb(process: int | str = "self") -> int:
+    """Memory a process holds, this one by default."""
+    status = Path(f"/proc/{process}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 
 from tests.fuzz.campaign import Outcome
-from tests.fuzz.catalogue import TARGETS
+from tests.fuzz.catalogue import FED
 
 HEADING = """\
 # Mutated inputs
@@ -62,7 +62,7 @@ def row(outcome: Outcome) -> str:
     order = outcome.order
     cells = (
         f"`{order.target}`",
-        TARGETS[order.target].fed,
+        FED[order.target],
         f"{outcome.count:,}",
         f"{outcome.accepted:,}",
         str(order.seed),

@@ -10,8 +10,9 @@ import pytest
 
 from tests.fuzz import judge as judging
 from tests.fuzz.campaign import Outcome, lines_of, run_target
-from tests.fuzz.catalogue import TARGETS
+from tests.fuzz.catalogue import LIVE, TARGETS
 from tests.fuzz.judge import Judge, watch_cpu
+from tests.fuzz.live import run_live
 from tests.fuzz.mutation import mutated_inputs
 from tests.fuzz.page import page_of
 from tests.fuzz.target import Target
@@ -35,6 +36,14 @@ def tried(target: Target, directory: Path, inputs: int = INPUTS) -> Judge:
             if judge.is_done:
                 return judge
     raise AssertionError("inputs do not end")
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("name", LIVE)
+def test_a_running_relayer_holds(name: str, tmp_path: Path) -> None:
+    outcome = run_live(name, inputs=500, seed=1, seconds=0.0, directory=tmp_path, say=print)
+    assert (outcome.count, outcome.finds) == (500, ())
+    assert outcome.accepted > 400
 
 
 @pytest.mark.parametrize("name", TARGETS)
