@@ -22,7 +22,7 @@ from relay_store.connection import Store
 from relay_store.fence import Fence, NotOwner, open_fence
 from relay_store.keys import OwnKeys
 from relay_store.relay_stream import Entry, RelayStream, stream_length
-from relay_store.ticket import clear_ticket
+from relay_store.ticket import gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Limits:
     batch_entries: int = 1000
     first_read_entries: int = 50  # entry sizes are not known yet
     batch_bytes: int = 16 * 1024 * 1024
-    linger_s: float = 0.05  # a batch that is not full waits so long for more entries
+    linger_s: float = 0.25  # from one task to the next, so that batches form
     slice_s: float = 10.0  # well below half the broker's visibility time-out
 
 
@@ -45,6 +45,7 @@ class Outcome:
     batches: int = 0
     retried: int = 0  # batches forgotten because somebody wrote in between
     remaining: int = 0  # entries still in the stream
+    unfinished: bool = False  # the slice ended first: the caller sends itself another task
     busy: bool = False  # another process of this node is at it
     owner_lost: bool = False  # the supplier belongs to another node
 
@@ -69,7 +70,6 @@ class Accumulation:
     mixed_fleet: bool = False
     xackdel: bool = False
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
     def stream(self, supplier: str) -> RelayStream:
         """Return a reader of the supplier's stream."""
@@ -85,25 +85,31 @@ class Accumulation:
 def accumulate(supplier: str, node: Accumulation) -> Outcome:
     """Drain the supplier's stream into its sessions, for at most a time slice.
 
-    Safe to run twice, at once, and after any crash. When `remaining` is not 0 and neither `busy` nor
-    `owner_lost`, the caller sends itself another task. Raises `StoreUnavailable` and its kin: what was not
+    Safe to run twice, at once, and after any crash. Never waits for relays: those that come meanwhile gather until
+    the front end that appended them may send the next task. Raises `StoreUnavailable` and its kin: what was not
     acknowledged is read again next time.
     """
-    clear_ticket(node.store, node.keys, supplier)
+    gather(node.store, node.keys, supplier, node.limits.linger_s)
     outcome = Outcome()
-    deadline = node.monotonic() + node.limits.slice_s
+    started = node.monotonic()
     while True:
         with supplier_lock(node.lock_dir, supplier) as held:
             if not held:
                 outcome.busy = True
                 return outcome
             settled = outcome.batches
-            _drain(supplier, node, outcome, deadline)
-        # An entry may have come after the last look, and its task have found the lock taken.
+            _drain(supplier, node, outcome, started + node.limits.slice_s)
         outcome.remaining = stream_length(node.store, node.keys, supplier)
         progressed = outcome.batches > settled
-        if not outcome.remaining or outcome.owner_lost or not progressed or node.monotonic() >= deadline:
+        if not outcome.remaining or outcome.owner_lost or not progressed:
             return outcome
+        lasted_s = node.monotonic() - started
+        if lasted_s >= node.limits.slice_s:
+            outcome.unfinished = True
+            return outcome
+        if lasted_s < node.limits.linger_s:
+            return outcome
+        # Another task may have come since, and found the lock taken.
 
 
 def reclaim(supplier: str, node: Accumulation) -> int:
@@ -122,14 +128,12 @@ def _drain(supplier: str, node: Accumulation, outcome: Outcome, deadline: float)
             (length,) = fence.ask(("XLEN", stream.key))
             if not length:
                 return
-            if length < node.limits.batch_entries:
-                node.sleep(node.limits.linger_s)
             try:
                 entries = _settle_batch(supplier, node, fence, stream, count, outcome)
             except NotOwner:
                 outcome.owner_lost = True
                 return
-            if not entries:
+            if len(entries) < count and not stream.reads_pending:
                 return
             count = _next_count(node.limits, entries)
 

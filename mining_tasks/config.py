@@ -122,8 +122,10 @@ class MinerExtensions(SharedExtensions):
     lease_renew_ms: int = setting(1000, minimum=100, maximum=20000, doc="how often it is renewed")
     rebalance_interval_seconds: int = setting(5, minimum=1, doc="how often suppliers are shared out anew")
     foreign_miner_check_seconds: int = setting(10, minimum=1, doc="look for miners of the reference")
-    batch_linger_ms: int = setting(20, minimum=0, maximum=1000, doc="wait for a batch to fill")
-    task_slice_seconds: int = setting(20, minimum=1, maximum=60, doc="longest time of one task")
+    batch_linger_ms: int = setting(
+        250, minimum=0, maximum=1000, doc="relays of a supplier gather so long between two tasks"
+    )
+    task_slice_seconds: int = setting(5, minimum=1, maximum=60, doc="longest time of one task")
     visibility_timeout_seconds: int = setting(90, minimum=60, maximum=3600, doc="a lost task's redelivery")
     settle_seconds: float = setting(2.0, minimum=0, maximum=60, doc="wait after the claim window opens")
     max_tx_bytes: int = setting(524_288, minimum=65_536, maximum=1_048_576, doc="a batch is split above")

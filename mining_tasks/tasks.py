@@ -84,7 +84,7 @@ def _count(supplier: str, outcome: Outcome) -> None:
 def _accumulate(supplier: str) -> None:
     outcome = accumulate(supplier, process.workplace().miner.accumulation)
     _count(supplier, outcome)
-    if outcome.remaining and outcome.batches and not outcome.busy and not outcome.owner_lost:
+    if outcome.unfinished:
         app.send_task(ACCUMULATE, args=(supplier,), queue=supplier_queue(supplier))
 
 

@@ -57,6 +57,11 @@ class RelayStream:
         self._xackdel = xackdel
         self._pending_first = True
 
+    @property
+    def reads_pending(self) -> bool:
+        """Whether the next read begins with what is pending."""
+        return self._pending_first
+
     def read(self, fence: Fence, count: int) -> list[Entry]:
         """Return up to `count` entries: pending ones first, then new ones, then what neither shows.
 

@@ -78,8 +78,8 @@ class RelayPublisher:
 class TicketFlusher:
     """Announces busy suppliers: every few milliseconds one round trip takes their tickets, one task each.
 
-    A supplier stays marked until its ticket was looked at, so nothing is lost while store or broker are away;
-    what is lost all the same (a killed process) is found by the sweep of the miners' side.
+    A supplier stays marked until a task that will find its relays is on its way, so nothing is lost while store or
+    broker are away; what is lost all the same (a killed process) is found by the sweep of the miners' side.
     """
 
     def __init__(
@@ -90,35 +90,44 @@ class TicketFlusher:
         *,
         interval_s: float = 0.03,
         on_error: Callable[[Exception], None] = lambda error: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._keys = keys
         self._sender = sender
         self._interval_s = interval_s
         self._on_error = on_error
+        self._monotonic = monotonic
         self._busy: set[str] = set()
+        self._gathering: dict[str, float] = {}  # marked too, but not to be announced before
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
     def mark(self, supplier: str) -> None:
         """Note that `supplier` has new entries."""
-        if supplier not in self._busy:
+        if supplier not in self._busy and supplier not in self._gathering:
             self._busy.add(supplier)
             self._wake.set()
 
     def flush(self) -> int:
-        """Take tickets for all marked suppliers and send their tasks; return how many were sent."""
+        """Take tickets for all marked suppliers whose time has come and send their tasks; return how many."""
+        now = self._monotonic()
         busy, self._busy = self._busy, set()
+        busy |= {supplier for supplier, ready_at in self._gathering.items() if ready_at <= now}
         if not busy:
             return 0
+        for supplier in busy:  # before asking: what comes meanwhile is a mark of its own
+            self._gathering.pop(supplier, None)
         try:
-            ours = take_tickets(self._store, self._keys, sorted(busy))
+            tickets = take_tickets(self._store, self._keys, sorted(busy))
         except PocketError as error:
             self._busy |= busy
             self._on_error(error)
             return 0
-        return sum(self._send(supplier) for supplier in ours)
+        for supplier, wait_s in tickets.gathering.items():
+            self._gathering[supplier] = now + wait_s
+        return sum(self._send(supplier) for supplier in tickets.taken)
 
     def _send(self, supplier: str) -> int:
         try:
@@ -147,7 +156,15 @@ class TicketFlusher:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wake.wait()
+            self._wake.wait(self._next_s())
             self._wake.clear()
             self.flush()
             time.sleep(self._interval_s)
+
+    def _next_s(self) -> float | None:
+        """Seconds until something is to be done; None while nothing is marked."""
+        if self._busy:  # left over: store or broker were away
+            return 0
+        if not self._gathering:
+            return None
+        return max(0.0, min(self._gathering.values()) - self._monotonic())

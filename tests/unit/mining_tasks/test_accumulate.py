@@ -29,6 +29,7 @@ from relay_store.probe import probe
 from relay_store.relay_stream import ALONE_AFTER, DEAD_AFTER, stream_length
 from relay_store.sessions import BACKSTOP_TTL_S, Sessions
 from relay_store.store_errors import StoreFull, StoreRefused, StoreUnavailable
+from relay_store.ticket import take_tickets
 from tests.crashes import CRASHED, FINISHED, Moment, crash_at_store_call, kill_after
 from tests.mined_relays import (
     CUPR,
@@ -117,12 +118,17 @@ def test_nothing_to_do_is_nothing_done(store: Store, node: Accumulation) -> None
     assert not store.client.exists(KEYS.commit(SUPPLIER))
 
 
-def test_the_ticket_is_cleared_first(store: Store, node: Accumulation) -> None:
-    store.client.set(KEYS.ticket(SUPPLIER), 1)
+@pytest.mark.parametrize("linger_s", [0.0, 0.5])
+def test_the_ticket_is_ended_first_or_left_a_moment(
+    store: Store, node: Accumulation, linger_s: float
+) -> None:
+    take_tickets(store, KEYS, [SUPPLIER])
     store.client.set(LEASE.owner, "other")
     publish_relays(store, 1, range(1))
-    assert accumulate(SUPPLIER, node).owner_lost
-    assert not store.client.exists(KEYS.ticket(SUPPLIER))
+    lingering = replace(node, limits=replace(LIMITS, linger_s=linger_s))
+    assert accumulate(SUPPLIER, lingering).owner_lost
+    assert store.client.pttl(KEYS.ticket(SUPPLIER)) <= 500
+    assert bool(store.client.exists(KEYS.ticket(SUPPLIER))) is bool(linger_s)
 
 
 def test_duplicates_in_one_batch_in_another_and_after_the_seal(store: Store, node: Accumulation) -> None:
@@ -438,20 +444,38 @@ def test_a_time_slice_ends_and_says_what_remains(store: Store, node: Accumulatio
     publish_relays(store, 1, range(30))
     limits = replace(LIMITS, slice_s=2.5)
     outcome = accumulate(SUPPLIER, replace(node, monotonic=tick, limits=limits))
-    assert outcome.batches == 2 and outcome.remaining == 14
+    assert outcome.batches == 2 and outcome.remaining == 14 and outcome.unfinished
 
 
-def test_lingering_lets_a_batch_form(store: Store, node: Accumulation) -> None:
-    waits: list[float] = []
+class _Busy(KnownSessions):
+    """Publishes one more relay while each batch is judged."""
 
-    def more_come(seconds: float) -> None:
-        if not waits:
-            publish_relays(store, 1, range(1, 8))
-        waits.append(seconds)
+    def __init__(self, store: Store, known: KnownSessions) -> None:
+        super().__init__(known.sessions)
+        self.store, self.published = store, 100
 
-    publish_relays(store, 1, [0])
-    outcome = accumulate(SUPPLIER, replace(node, sleep=more_come, limits=replace(LIMITS, linger_s=0.05)))
-    assert (outcome.batches, outcome.fates, waits) == (1, {Fate.NEW: 8}, [0.05])
+    def facts(self, supplier: str, header: SessionHeader) -> SessionFacts | None:
+        self.published += 1
+        publish_relays(self.store, 1, [self.published])
+        return super().facts(supplier, header)
+
+
+def test_relays_that_come_meanwhile_gather_for_the_next_task(store: Store, node: Accumulation) -> None:
+    publish_relays(store, 1, range(3))
+    busy = replace(node, lookup=_Busy(store, KnownSessions.of(1)), limits=replace(LIMITS, linger_s=30.0))
+    outcome = accumulate(SUPPLIER, busy)
+    assert (outcome.batches, outcome.fates, outcome.remaining) == (1, {Fate.NEW: 3}, 1)
+    assert not outcome.unfinished, "whoever appended it sends the next task"
+
+
+def test_a_task_that_took_longer_than_relays_gather_looks_again(store: Store, node: Accumulation) -> None:
+    """One that came meanwhile found the lock taken; nobody else would be sent."""
+    publish_relays(store, 1, range(3))
+    ticks = iter([0.0, 0.0, 1.0, 1.0, 1.1])
+    lookup = _Interferes(KnownSessions.of(1), lambda: publish_relays(store, 1, [7]))
+    limits = replace(LIMITS, linger_s=0.5)
+    outcome = accumulate(SUPPLIER, replace(node, lookup=lookup, limits=limits, monotonic=lambda: next(ticks)))
+    assert (outcome.batches, outcome.fates, outcome.remaining) == (2, {Fate.NEW: 4}, 0)
 
 
 def test_large_entries_make_small_batches(store: Store, node: Accumulation) -> None:

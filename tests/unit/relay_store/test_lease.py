@@ -107,11 +107,22 @@ def test_tokens_differ() -> None:
 
 
 def test_one_ticket_for_each_supplier(store: Store) -> None:
-    assert ticket.take_tickets(store, KEYS, ["a", "b"]) == ["a", "b"]
-    assert ticket.take_tickets(store, KEYS, ["a", "b", "c"]) == ["c"]
+    assert ticket.take_tickets(store, KEYS, ["a", "b"]) == (["a", "b"], {})
+    assert ticket.take_tickets(store, KEYS, ["a", "b", "c"]) == (["c"], {})
     assert 0 < store.client.pttl(KEYS.ticket("a")) <= ticket.TICKET_TTL_MS
     ticket.clear_ticket(store, KEYS, "b")
-    assert ticket.take_tickets(store, KEYS, ["a", "b", "c"]) == ["b"]
+    assert ticket.take_tickets(store, KEYS, ["a", "b", "c"]) == (["b"], {})
+
+
+def test_a_ticket_says_how_long_relays_gather(store: Store) -> None:
+    ticket.gather(store, KEYS, "a", 60)
+    assert ticket.take_tickets(store, KEYS, ["a", "b"]).taken == ["a", "b"], "only a ticket can be shortened"
+    ticket.gather(store, KEYS, "a", 60)
+    taken, gathering = ticket.take_tickets(store, KEYS, ["a", "b"])
+    assert taken == [] and gathering.keys() == {"a"}
+    assert 0 < gathering["a"] <= ticket.LONGEST_GATHERING_MS / 1000
+    ticket.gather(store, KEYS, "a", 0)
+    assert ticket.take_tickets(store, KEYS, ["a", "b"]) == (["a"], {})
 
 
 def test_nodes_live_while_they_say_so(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from relay_store.connection import Store, connect
 from relay_store.group_commit import GroupCommit, OutcomeUnknown
 from relay_store.keys import Keys
+from relay_store.ticket import TICKET_TTL_MS, Tickets, clear_ticket, gather, take_tickets
 from relayer_web.publisher import PublishFailed, RelayPublisher, TicketFlusher
 from tests.stores import kill_server, private_server
 from tests.unit.relayer_web.relay_world import NotedSender
@@ -88,10 +91,54 @@ def test_one_task_per_supplier_until_the_worker_takes_the_ticket(store: Store) -
     assert front.flush() == 2
     assert sender.sent == ["A", "B"]
     front.mark("A")
-    assert front.flush() == 0  # its task is still on the way
-    store.client.delete(KEYS.ticket("A"))  # the task began: it deletes the ticket first
+    assert front.flush() == 0  # its task is still on the way, and will find what was marked
+    gather(store, KEYS, "A", 0)  # the task began
     assert front.flush() == 0  # nothing new was marked since
     front.mark("A")
+    assert front.flush() == 1
+
+
+def test_relays_gather_while_the_ticket_of_a_begun_task_lives(store: Store) -> None:
+    sender, now = NotedSender(), [100.0]
+    front = TicketFlusher(store, KEYS, sender, monotonic=lambda: now[0])
+    front.mark("A")
+    front.flush()
+    gather(store, KEYS, "A", 1.5)
+    for _ in range(3):
+        front.mark("A")
+        assert front.flush() == 0
+    clear_ticket(store, KEYS, "A")  # its time is over
+    now[0] += 1.0
+    assert front.flush() == 0, "nobody asks before that"
+    now[0] += 0.5
+    assert front.flush() == 1
+    assert sender.sent == ["A", "A"]
+    now[0] += 9.0
+    assert front.flush() == 0
+
+
+def test_a_mark_made_while_tickets_are_asked_for_is_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender, now = NotedSender(), [100.0]
+    front = TicketFlusher(store, KEYS, sender, monotonic=lambda: now[0])
+    front.mark("A")
+    front.flush()
+    gather(store, KEYS, "A", 0.5)
+    front.mark("A")
+    front.flush()
+    store.client.set(KEYS.ticket("A"), 1, px=TICKET_TTL_MS)  # another front end sent the next task
+    now[0] += 1.0
+
+    def asked(*args: object) -> Tickets:
+        tickets = take_tickets(*args)  # type: ignore[arg-type]
+        front.mark("A")  # after that task's begin, for all we know
+        return tickets
+
+    monkeypatch.setattr("relayer_web.publisher.take_tickets", asked)
+    assert front.flush() == 0
+    monkeypatch.undo()
+    clear_ticket(store, KEYS, "A")
     assert front.flush() == 1
 
 
@@ -133,9 +180,39 @@ def test_marks_outlive_a_store_that_is_away(tmp_path: Path) -> None:
         store.close()
 
 
-def test_the_thread_sends_within_moments_and_stops(store: Store) -> None:
-    import threading
+def test_the_thread_tries_again_although_nothing_new_is_marked(store: Store) -> None:
+    done = threading.Event()
 
+    class BrokerComesBack(NotedSender):
+        def send(self, supplier: str) -> None:
+            self.error = None if self.sent or self.error else ConnectionError("broker is away")
+            super().send(supplier)
+            done.set()
+
+    sender = BrokerComesBack()
+    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
+    front.start()
+    front.mark("A")
+    assert done.wait(5)
+    front.stop()
+    assert sender.sent == ["A"]
+
+
+def test_the_thread_sends_what_gathered(store: Store) -> None:
+    sent: queue.Queue[str] = queue.Queue()
+    sender = NotedSender()
+    sender.send = sent.put  # type: ignore[method-assign]
+    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
+    front.start()
+    front.mark("A")
+    assert sent.get(timeout=5) == "A"
+    gather(store, KEYS, "A", 0.1)
+    front.mark("A")
+    assert sent.get(timeout=5) == "A"
+    front.stop()
+
+
+def test_the_thread_sends_within_moments_and_stops(store: Store) -> None:
     done = threading.Event()
 
     class Signalling(NotedSender):
