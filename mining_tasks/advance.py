@@ -40,6 +40,7 @@ from relay_store.sessions import Sessions
 
 HORIZON_BLOCKS: Final = 200  # sessions that ended longer ago are looked at by `tidy` only
 SETTLEMENT_SCAN_BLOCKS: Final = 50  # at once
+UNDRAWN: Final = "unknown"  # whether a proof is required could not be known
 
 log = structlog.get_logger("sessions")
 
@@ -176,7 +177,9 @@ class _Run:
             self._guarded(
                 "seal",
                 record.snapshot.session_id,
-                lambda record=record, claiming=claiming: claiming.extend(sealing.seal(record)),  # type: ignore[misc]
+                lambda record=record, windows=windows, claiming=claiming: claiming.extend(
+                    sealing.seal(record, windows)
+                ),  # type: ignore[misc]
             )
             for one in claiming:
                 yield Due(one, windows, self._seen.sight(one))
@@ -205,8 +208,8 @@ class _Run:
         for one in group:
             if one.record.state is SessionState.PROVING:
                 required.append(one)
-            else:
-                self._guarded("draw", one.id, lambda one=one: self._draw(one, seed, required))  # type: ignore[misc]
+            elif not self._guarded("draw", one.id, lambda one=one: self._draw(one, seed, required)):  # type: ignore[misc]
+                self._guarded("draw", one.id, lambda one=one: self._suppose_required(one, seed, required))  # type: ignore[misc]
         records = {one.id: one.record for one in required}
 
         def build_one(session: str) -> Member:
@@ -225,6 +228,13 @@ class _Run:
         drawn = draw(self._miner, one.record.snapshot, root.to_bytes(), seed)  # type: ignore[arg-type]
         name = drawn.requirement.name.lower()
         if self._outcomes.drawn(one.record, name, seed, required=drawn.is_required) and drawn.is_required:
+            required.append(one)
+
+    def _suppose_required(self, one: Due, seed: bytes, required: list[Due]) -> None:
+        """Prove what cannot be drawn, late in the window: the chain refuses a useless proof and punishes a missing one."""
+        if root_of(one.record) is None or not PROOF.is_late(one.windows, self._position.height):
+            return
+        if self._outcomes.drawn(one.record, UNDRAWN, seed, required=True):
             required.append(one)
 
     # --- both
@@ -311,14 +321,16 @@ class _Run:
         PaidFees(*of).note(phase.name, sum(map(upokt_of, fee)), len(intent.members))
         return intent.tx_hash
 
-    def _guarded(self, what: str, about: str, do: Callable[[], object]) -> None:
-        """Run one part; what fails is logged, counted and left for the next block. Raises `NotOwner`."""
+    def _guarded(self, what: str, about: str, do: Callable[[], object]) -> bool:
+        """Run one part; what fails is logged, counted and left for the next block: False. Raises `NotOwner`."""
         try:
             do()
         except NotOwner:
             raise
         except PocketError as error:
             self._failed(what, about, error)
+            return False
+        return True
 
     def _failed(self, what: str, about: str, error: PocketError) -> None:
         self.step.failures.append(f"{what} {about}: {error}")

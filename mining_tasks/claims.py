@@ -87,14 +87,14 @@ def _configured_fee_upokt(miner: Miner, phase: Phase) -> Fraction:
     return Fraction(gas * transaction.gas_price.attoupokt, _ATTO)
 
 
-def reason_to_skip(sealed: SealedSession, worth: Worth, *, claim_unprofitable: bool) -> str:
-    """Return why the session is not claimed, "" when it is."""
+def reason_to_skip(sealed: SealedSession, worth: Worth | None, *, claim_unprofitable: bool) -> str:
+    """Return why the session is not claimed, "" when it is; a worth that is not known is no reason."""
     root, cupr = sealed.root, sealed.record.snapshot.cupr
     if sealed.is_empty:
         return EMPTY_TREE
     if root.sum != root.count * cupr:
         return CUPR_MISMATCH  # the chain would refuse it (proof/1126)
-    if worth.claimed_upokt <= worth.cost_upokt and not claim_unprofitable:
+    if worth is not None and worth.claimed_upokt <= worth.cost_upokt and not claim_unprofitable:
         return UNPROFITABLE
     return ""
 

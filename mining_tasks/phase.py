@@ -25,6 +25,11 @@ class Phase:
     upserts: bool  # a second message replaces the first, for gas alone
     state: SessionState  # of a session whose message is to be sent
 
+    def is_late(self, windows: Windows, height: int) -> bool:
+        """Whether half of the window is over: what cannot be known by now is done without."""
+        opens = self.opens(windows)
+        return height >= opens + (self.closes(windows) - opens + 1) // 2
+
     @property
     def error_field(self) -> str:
         """The field of a session's record that names the last refusal of its message."""

@@ -101,9 +101,11 @@ class Preparation:
         try:
             used, _ = self._miner.transactions.simulate(trial)
         except NodeUnavailable as error:
-            if not isinstance(error, MethodUnimplemented) and not self._is_late():
+            group = self._group
+            is_late = group.phase.is_late(group.windows, group.position.height)
+            if not isinstance(error, MethodUnimplemented) and not is_late:
                 raise
-            used = self._group.phase.gas.of(len(members))
+            used = group.phase.gas.of(len(members))
             log.warning(
                 "transaction is not tried beforehand, its gas is what such messages have used",
                 supplier=self._group.supplier,
@@ -112,11 +114,6 @@ class Preparation:
                 error=str(error)[:300],
             )
         return adjusted_gas(used, transaction.gas_adjustment)
-
-    def _is_late(self) -> bool:
-        """Whether half of the window is over: an untried transaction is better than none."""
-        group = self._group
-        return group.position.height >= group.opens + (group.closes - group.opens + 1) // 2
 
     def _leave_out(self, members: list[Member], failed: SimulationFailed) -> bool:
         """Take the member that would fail out of the batch; False when the batch as a whole cannot go now."""

@@ -9,6 +9,7 @@ import structlog
 
 from mining_tasks.claims import Worth, reason_to_skip, worth_of
 from mining_tasks.outcomes import Outcomes
+from mining_tasks.phase import CLAIM
 from mining_tasks.seal import SealedSession, drain, last_drain_height, seal_session
 from mining_tasks.wiring import Miner
 from pocket_protocol.errors import Malformed, Refused, Unavailable
@@ -64,40 +65,58 @@ class Sealing:
             self._miner.sleep(RETRY_S)
         return True
 
-    def seal(self, record: SessionRecord) -> list[SessionRecord]:
+    def seal(self, record: SessionRecord, windows: Windows) -> list[SessionRecord]:
         """Seal one session; return it as it is then if it is to be claimed, nothing if policy skips it.
 
-        Raises what `seal_session` and `worth_of` raise; the session is tried again with the next block.
+        Raises what `seal_session` raises, and in the window's first half what `worth_of` does; the session is tried
+        again with the next block.
         """
         session = record.snapshot.session_id
         sealed = seal_session(self._supplier, session, self._miner.accumulation)
         self._miner.metrics.count("ha_miner_session_tree_flushes", self._supplier)
-        worth = worth_of(self._miner, sealed)
+        worth = self._worth(sealed, windows)
+        claimed_upokt = 0 if worth is None else worth.claimed_upokt
         extensions = self._miner.config.extensions
         reason = reason_to_skip(sealed, worth, claim_unprofitable=extensions.claim_unprofitable_sessions)
         self._tell(sealed, worth, reason)
         if reason:
-            self._outcomes.skipped(sealed, reason, worth.claimed_upokt)
+            self._outcomes.skipped(sealed, reason, claimed_upokt)
             return []
-        self._outcomes.sealed(sealed, worth.claimed_upokt)
+        self._outcomes.sealed(sealed, claimed_upokt)
         now = Sessions(self._miner.store, self._miner.keys, self._supplier).read(session)
         return [] if now is None else [now]
 
-    def _tell(self, sealed: SealedSession, worth: Worth, reason: str) -> None:
+    def _worth(self, sealed: SealedSession, windows: Windows) -> Worth | None:
+        """Return what the session is worth; None when that cannot be known and waiting would cost more than a fee."""
+        try:
+            return worth_of(self._miner, sealed)
+        except (Unavailable, Refused, Malformed) as error:
+            if not CLAIM.is_late(windows, self._position.height):
+                raise
+            session = sealed.record.snapshot.session_id
+            log.warning("claimed without knowing its worth", session=session, error=str(error)[:300])
+            return None
+
+    def _tell(self, sealed: SealedSession, worth: Worth | None, reason: str) -> None:
         snapshot = sealed.record.snapshot
+        amounts: dict[str, object] = {}
+        if worth is not None:
+            amounts = {
+                "reward_upokt": worth.claimed_upokt,
+                "cost_upokt": worth.cost_upokt,
+                "margin_upokt": worth.margin_upokt,
+                "fees": worth.fees,
+            }
         log.info(
             "claim skipped" if reason else "claim",
             supplier=self._supplier,
             session=snapshot.session_id,
             service=snapshot.service_id,
             relays=sealed.root.count,
-            reward_upokt=worth.claimed_upokt,
-            cost_upokt=worth.cost_upokt,
-            margin_upokt=worth.margin_upokt,
-            fees=worth.fees,
+            **amounts,
             **({"reason": reason} if reason else {}),
         )
-        if not reason:
+        if worth is not None and not reason:
             self._compare_with_ceiling(sealed, worth)
 
     def _compare_with_ceiling(self, sealed: SealedSession, worth: Worth) -> None:

@@ -72,9 +72,12 @@ def sealed(count: int, total: int, cupr: int = 10) -> SealedSession:
         (sealed(2, 21), Worth(Upokt(100), 1), CUPR_MISMATCH),
         (sealed(2, 20), Worth(Upokt(100), 100), UNPROFITABLE),
         (sealed(2, 20), Worth(Upokt(101), 100), ""),
+        (sealed(2, 20), None, ""),
+        (sealed(2, 21), None, CUPR_MISMATCH),
+        (sealed(0, 0), None, EMPTY_TREE),
     ],
 )
-def test_what_is_not_claimed(tree: SealedSession, worth: Worth, reason: str) -> None:
+def test_what_is_not_claimed(tree: SealedSession, worth: Worth | None, reason: str) -> None:
     assert reason_to_skip(tree, worth, claim_unprofitable=False) == reason
 
 

@@ -20,11 +20,13 @@ from mining_tasks.advance import advance
 from mining_tasks.claims import claim_message
 from mining_tasks.comet_nodes import CometNodes
 from mining_tasks.ledger import read_ledger
+from mining_tasks.miner_facts import MinerFacts
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.gas import parse_gas_price
 from pocket_protocol.pb.pocket.proof_pb2 import MsgCreateClaim
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
-from pocket_protocol.types import BlockPosition, SupplierAddress
+from pocket_protocol.smst import Root
+from pocket_protocol.types import BlockPosition, SupplierAddress, Upokt
 from relay_store.connection import Store
 from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves
@@ -246,3 +248,45 @@ def test_a_store_that_fails_while_sessions_are_looked_at_forgets_none(mine: Mine
         client.config_set("maxmemory", 0)
     mine.run_to(30)
     assert mine.text(header, "settlement_outcome") == "settled_proven"
+
+
+class UnusableFacts:
+    """Facts of a chain whose prices cannot be computed."""
+
+    def __init__(self, facts: MinerFacts) -> None:
+        self._facts = facts
+
+    def claimed_upokt(self, root: Root, service_id: str, session_start_height: int) -> Upokt:
+        raise NodeUnavailable(code="INTERNAL")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._facts, name)
+
+
+def test_a_claim_whose_worth_cannot_be_known_is_sent_in_time_all_the_same(mine: Mine) -> None:
+    """§4.1.6: not claiming costs the session, claiming for nothing a fee."""
+    header = mine.serve(20)
+    facts, mine.miner.facts = mine.miner.facts, UnusableFacts(mine.miner.facts)  # type: ignore[assignment]
+    windows = mine.world.windows()
+    middle = windows.claim_open + (windows.claim_close - windows.claim_open + 1) // 2
+    mine.run_to(middle - 1)
+    assert mine.record(header).state is SessionState.ACTIVE  # perhaps it can be known in a moment
+    mine.run_to(middle + 1)
+    assert mine.record(header).state is SessionState.CLAIMED
+    mine.miner.facts = facts
+    mine.run_to(30)
+    assert mine.record(header).state is SessionState.PROVED
+    ledger = read_ledger(mine.miner.store, mine.miner.keys, mine.supplier)
+    assert ledger.problems() == [] and ledger.rows[0].settled_upokt == 2_000_000
+
+
+def test_a_proof_that_may_be_required_is_sent_in_time(mine: Mine) -> None:
+    """§4.2.3: a useless proof is refused, a missing one costs the penalty."""
+    large, small = mine.serve(20), mine.serve(2, "app2", "develop-rest")
+    mine.run_to(19)
+    mine.miner.facts = UnusableFacts(mine.miner.facts)  # type: ignore[assignment]
+    mine.run_to(30)
+    assert mine.text(large, "settlement_outcome") == "settled_proven"
+    assert mine.text(large, "proof_requirement") == "unknown"
+    assert mine.text(small, "settlement_outcome") == "settled"
+    assert mine.messages() == {"MsgCreateClaim": 2, "MsgSubmitProof": 1}
