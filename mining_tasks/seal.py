@@ -126,7 +126,7 @@ def read_sealed_session(
         raise NoSuchSession("session is not sealed", session=session)
     record = _existing(node, supplier, session)
     weight = ComputeUnits(record.snapshot.cupr)
-    records = _weighted(leaves, smst.collapse(leaves.read_index(seal.length)), weight)
+    records = weighed(leaves, smst.collapse(leaves.read_index(seal.length)), weight)
     root = smst.Root.from_bytes(smst.bulk_root(records))
     stored = leaves.set_root(root)
     if stored != root or root.count != seal.count or root.sum != root.count * weight:
@@ -158,8 +158,11 @@ def _known_facts(node: Accumulation, supplier: str, record: SessionRecord) -> Se
     return facts
 
 
-def _weighted(leaves: Leaves, records: list[bytes], weight: ComputeUnits) -> list[bytes]:
-    """Return the records with those of another weight hashed again from their leaves (decisions.md B4)."""
+def weighed(leaves: Leaves, records: list[bytes], weight: ComputeUnits) -> list[bytes]:
+    """Return the records with those of another weight hashed again from their leaves (decisions.md B4).
+
+    Raises `LeafMissing`, `StoreUnavailable`.
+    """
     paths = smst.other_weight(records, weight)
     values = dict(zip(paths, leaves.fetch_many(paths), strict=True))
     return [

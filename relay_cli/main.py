@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "validate": LazyCommand("relay_cli.validate.command:validate", "Check a configuration file."),
     "keys": LazyCommand("relay_cli.key_listing:keys", "List the addresses of a key source."),
     "doctor": LazyCommand("relay_cli.doctor:doctor", "Find what would keep this machine from mining."),
+    "metrics": LazyCommand(
+        "relay_cli.metrics.command:metrics", "Show the numbers of a running relayer or miner."
+    ),
     "redis-debug": LazyCommand("relay_cli.redis_debug.command:redis_debug", "Look into the store."),
     "localnet": LazyCommand("localnet.command:localnet", "Run a local Pocket chain."),
     "backend": LazyCommand("localnet.backend_command:backend", "Run the test backend."),

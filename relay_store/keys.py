@@ -42,6 +42,10 @@ class OwnKeys:
         """SCAN pattern of every relay stream."""
         return self.relay_stream("*")
 
+    def own_pattern(self) -> str:
+        """SCAN pattern of everything only we use, the relay streams excepted."""
+        return f"{self._own}:*"
+
     def consumer_group(self) -> str:
         """The consumer group of every relay stream."""
         return f"{self._base}-{self.namespace.consumer_group}"
@@ -126,6 +130,10 @@ class Keys(OwnKeys):
         self._events = f"{self._base}:{self.namespace.events}"
         self._miner = f"{self._base}:{self.namespace.miner}"
 
+    def shared_pattern(self) -> str:
+        """SCAN pattern of everything shared with the reference, the relay streams among it."""
+        return f"{self._base}:*"
+
     # --- miner (spec/miner.md §6.1)
 
     def reference_session(self, supplier: str, session: str) -> str:
@@ -166,6 +174,10 @@ class Keys(OwnKeys):
     def submission(self, supplier: str, end_height: int, session: str) -> str:
         return f"{self._base}:tx:track:{supplier}:{end_height}:{session}"
 
+    def submission_pattern(self, supplier: str = "*") -> str:
+        """SCAN pattern of the `submission` keys of one supplier, or of all."""
+        return f"{self._base}:tx:track:{supplier}:*"
+
     # --- suppliers and service factors (spec/miner.md §5.4, §5.5)
 
     def supplier(self, supplier: str) -> str:
@@ -190,6 +202,10 @@ class Keys(OwnKeys):
         return f"{self._base}:service_factor:" + (f"service:{service}" if service else "default")
 
     # --- entity caches (spec/miner.md §5.1, spec/relayer.md §5.1)
+
+    def cache_pattern(self) -> str:
+        """SCAN pattern of every cached entity, of the known sets and of the locks."""
+        return f"{self._cache}:*"
 
     def application(self, address: str) -> str:
         return f"{self._cache}:application:{address}"

@@ -24,6 +24,15 @@ def live_nodes(store: Store, keys: OwnKeys, *, within_ms: int = LIVE_WITHIN_MS) 
     return sorted(name.decode() for name in names)
 
 
+def silences_ms(store: Store, keys: OwnKeys) -> dict[str, int]:
+    """Return for each node that is remembered how long ago it was heard of, by the store's clock."""
+    with store_errors():
+        heard = store.client.zrange(keys.nodes(), 0, -1, withscores=True)
+        seconds, microseconds = store.node(keys.nodes()).time()
+    now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    return {name.decode(): max(now_ms - int(at_ms), 0) for name, at_ms in heard}
+
+
 def leave(store: Store, keys: OwnKeys, node: str) -> None:
     """Forget `node`: it stops in an orderly way."""
     with store_errors():

@@ -24,11 +24,22 @@ def _in(module: str, summary: str) -> LazyCommand:
 COMMANDS: Final[dict[str, LazyCommand]] = {
     "ledger": _in("ledger", "What became of every relay and every uPOKT."),
     "sessions": _in("sessions", "Sessions: state, relays, claim and settlement."),
+    "submissions": _in(
+        "submissions", "Claims and proofs as they were sent, and what the chain made of them."
+    ),
+    "smst": _in("smst", "The tree of a session, and whether it is sound."),
     "streams": _in("streams", "Relay streams: entries waiting, pending, and who reads them."),
     "dead": _in("dead", "Stream entries that could not become leaves, and why."),
     "requeue": LazyCommand(
         "relay_cli.redis_debug.requeue:requeue_letters", "Put dead letters back into their streams. Writes."
     ),
+    "leader": _in("leader", "The beat that ticks, the reference's leader, and the nodes."),
+    "supplier": _in("supplier", "Who owns which supplier, and what relayers are told of it."),
+    "meter": _in("meter", "What sessions have used of their limits."),
+    "pubsub": _in("pubsub", "Listen to a channel."),
+    "keys": _in("keys", "Names of keys, and how many there are of each kind."),
+    "cache": _in("cache", "Look at cached entities, or have them forgotten. May write."),
+    "flush": _in("flush", "Delete keys, after a typed confirmation. Writes."),
     "import-sessions": _in("import_sessions", "Take over the open sessions of a reference miner. Writes."),
 }
 
@@ -58,6 +69,8 @@ class StoreGroup(LazyGroup):
 @click.pass_context
 def redis_debug(context: click.Context, redis_url: str, config: Path | None) -> None:
     """Look into the store: sessions, streams, leases, caches. What writes says so.
+
+    There is no `dedup`: a relay's path in its session's tree is what tells a repetition (see smst), no set beside it.
 
     \b
     Example:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
 import click
 
-from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.redis_debug.tables import table_command
+from relay_cli.redis_debug.deployment import Deployment, supplier_option
+from relay_cli.tables import json_option, show
 from relay_store.dead import dead_letters
 
 
-@table_command(
-    "dead", "Dead letters: stream entries that could not become leaves, and why; `requeue` puts them back."
-)
+@click.command("dead")
+@supplier_option
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="Per supplier.")
-def dead(deployment: Deployment, suppliers: list[str], limit: int) -> list[dict[str, Any]]:
-    return [
+@json_option
+@click.pass_obj
+def dead(deployment: Deployment, supplier: str, limit: int, as_json: bool) -> None:
+    """Dead letters: stream entries that could not become leaves, and why; `requeue` puts them back."""
+    rows = [
         {
-            "supplier": supplier,
+            "supplier": one,
             "letter": letter.letter_id,
             "entry": letter.entry_id,
             "reason": letter.reason,
             "detail": letter.detail,
             "bytes": letter.length,
         }
-        for supplier in suppliers
-        for letter in dead_letters(deployment.store, deployment.keys, supplier, count=limit)
+        for one in ([supplier] if supplier else deployment.suppliers())
+        for letter in dead_letters(deployment.store, deployment.keys, one, count=limit)
     ]
+    click.echo(json.dumps(rows)) if as_json else show(rows)

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
+
+from mining_tasks.config import MinerConfig
 from mining_tasks.wiring import keys_of
-from operations.config_file import ConfigInvalid
 from operations.sections import RedisSection
+from relay_cli.either_config import load_either
 from relay_store.connection import Store, connect
 from relay_store.keys import Keys
+from relay_store.lease import LEASE_TTL_MS
 from relay_store.store_errors import store_errors
 
 SCAN_COUNT = 1000
+
+supplier_option = click.option("--supplier", default="", help="Only this operator address.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class Deployment:
     store: Store
     keys: Keys
     redlock_urls: tuple[str, ...] = ()
+    lease_ttl_ms: int = LEASE_TTL_MS
 
     def scan(self, pattern: str) -> Iterator[str]:
         """Yield the keys of every master that match, in no order, each once. Raises `StoreUnavailable`."""
@@ -50,22 +57,14 @@ def open_deployment(redis_url: str, config: Path | None) -> Deployment:
 
     Raises ConfigInvalid, StoreUrlInvalid.
     """
-    redis, keys, redlock_urls = _named_in(config) if config else (RedisSection(), Keys(), ())
-    return Deployment(connect(redis_url or redis.url, pool_size=4), keys, redlock_urls)
+    if config is None:
+        return Deployment(_open(redis_url or RedisSection().url), Keys())
+    loaded = load_either(config)
+    store, keys = _open(redis_url or loaded.redis.url), keys_of(loaded.redis, loaded.extensions)
+    if isinstance(loaded, MinerConfig):
+        return Deployment(store, keys, loaded.extensions.redlock_urls, loaded.extensions.lease_ttl_ms)
+    return Deployment(store, Keys(replace(keys.namespace, meter_keys=loaded.relay_meter.redis_key_prefix)))
 
 
-def _named_in(path: Path) -> tuple[RedisSection, Keys, tuple[str, ...]]:
-    from mining_tasks.config import load_miner_config
-    from relayer_web.config import load_relayer_config
-
-    try:
-        miner = load_miner_config(path).config
-    except ConfigInvalid as as_miner:
-        try:
-            relayer = load_relayer_config(path).config
-        except ConfigInvalid:
-            raise as_miner from None
-        words = keys_of(relayer.redis, relayer.extensions).namespace
-        keys = Keys(replace(words, meter_keys=relayer.relay_meter.redis_key_prefix))
-        return relayer.redis, keys, ()
-    return miner.redis, keys_of(miner.redis, miner.extensions), miner.extensions.redlock_urls
+def _open(url: str) -> Store:
+    return connect(url, pool_size=4)

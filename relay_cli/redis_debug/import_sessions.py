@@ -9,8 +9,8 @@ import click
 
 from mining_tasks.reference_sessions import ReferenceSessions
 from mining_tasks.session_import import ALREADY, IMPORTED, OVER, Import, SessionImport
-from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.redis_debug.tables import json_option, show, supplier_option
+from relay_cli.redis_debug.deployment import Deployment, supplier_option
+from relay_cli.tables import json_option, show
 
 
 @click.command("import-sessions")

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from mining_tasks.ledger import Row, grand_total, read_ledger
-from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.redis_debug.tables import json_option, show, supplier_option
+from relay_cli.redis_debug.deployment import Deployment, supplier_option
+from relay_cli.tables import json_option, show
 
 _ALWAYS_SHOWN = ("wal", "leaves", "claimed_relays", "claimed_upokt", "settled_upokt")
 

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.redis_debug.tables import json_option, show, supplier_option
+from relay_cli.redis_debug.deployment import Deployment, supplier_option
+from relay_cli.tables import json_option, show
 from relay_store.dead import DeadLetter, Requeued, all_dead_letters, requeue
 
 

@@ -10,8 +10,8 @@ import click
 from mining_tasks.outcomes import ROOT_FIELD
 from mining_tasks.reference_sessions import ReferenceSession, ReferenceSessions
 from pocket_protocol.errors import PocketError
-from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.redis_debug.tables import json_option, printable, show, show_fields, supplier_option
+from relay_cli.redis_debug.deployment import Deployment, supplier_option
+from relay_cli.tables import json_option, printable, show, show_fields
 from relay_store.session_state import SessionRecord, SessionState
 from relay_store.sessions import Sessions
 

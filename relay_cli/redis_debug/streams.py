@@ -11,7 +11,7 @@ import click
 from pocket_protocol.errors import PocketError
 from pocket_protocol.stream_entry import decode_stream_entry
 from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.redis_debug.tables import json_option, printable, show
+from relay_cli.tables import json_option, printable, show
 from relay_store.relay_stream import DATA_FIELD
 
 

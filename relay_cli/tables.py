@@ -1,41 +1,17 @@
-"""How debug commands print: rows as a table, or JSON with `--json`."""
+"""How commands print: rows as a table, one thing as lines, JSON with `--json`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from relay_cli.redis_debug.deployment import Deployment
-
 WIDTH_OF_FILES = 400  # characters: addresses stay whole where nobody looks at columns
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-supplier_option = click.option("--supplier", default="", help="Only this operator address.")
-
-
-def table_command(name: str, help_text: str) -> Callable[[Callable[..., list[dict[str, Any]]]], Any]:
-    """Make a subcommand of a function that returns rows: a table, or JSON with --json."""
-
-    def decorate(rows_of: Callable[..., list[dict[str, Any]]]) -> Any:
-        @click.command(name, help=help_text)
-        @supplier_option
-        @json_option
-        @click.pass_obj
-        @wraps(rows_of)
-        def command(deployment: Deployment, supplier: str, as_json: bool, **options: Any) -> None:
-            suppliers = [supplier] if supplier else deployment.suppliers()
-            rows = rows_of(deployment, suppliers, **options)
-            click.echo(json.dumps(rows)) if as_json else show(rows)
-
-        return command
-
-    return decorate
 
 
 def printable(value: object) -> str:
@@ -48,8 +24,8 @@ def printable(value: object) -> str:
     )
 
 
-def show(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
-    """Print rows as a table, with a line above when there is a `title`."""
+def show(rows: Sequence[Mapping[str, Any]], *, title: str = "", counted: bool = True) -> None:
+    """Print rows as a table, with a line above when there is a `title` and their number below."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
@@ -66,7 +42,8 @@ def show(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
     for row in rows:
         table.add_row(*(printable(value) for value in row.values()))
     console.print(table)
-    console.print(f"{len(rows)} row(s)")
+    if counted:
+        console.print(f"{len(rows)} row(s)")
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
