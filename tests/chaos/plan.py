@@ -77,13 +77,15 @@ SENTINEL_KINDS = (
     Kind("kill sentinel", ("sentinel-1", "sentinel-2", "sentinel-3")),
 )
 CLUSTER_KINDS = (
-    Kind("kill store", ("store-1", "store-2", "store-3", "broker")),
-    Kind("pause store", ("store-1", "store-2", "store-3", "broker"), (1.0, 3.0)),
+    Kind("kill store", ("store-1", "store-2", "store-3")),
+    Kind("pause store", ("store-1", "store-2", "store-3"), (1.0, 3.0)),
+    Kind("kill broker", ("broker",)),
+    Kind("pause broker", ("broker",), (1.0, 3.0)),
 )
 REDLOCK_KINDS = (
     *STORE_KINDS,
-    Kind("kill store", ("lock-1", "lock-2", "lock-3")),
-    Kind("pause store", ("lock-1", "lock-2", "lock-3"), (4.0, 8.0)),
+    Kind("kill lock store", ("lock-1", "lock-2", "lock-3")),
+    Kind("pause lock store", ("lock-1", "lock-2", "lock-3"), (4.0, 8.0)),
 )
 KINDS = {
     "standard": (*PROCESS_KINDS, *NODE_KINDS, *STORE_KINDS),
