@@ -24,6 +24,7 @@ from pocket_protocol.types import (
 )
 from pocket_protocol.windows import Windows
 from relay_store.connection import Store
+from relay_store.dead import KILLS_WORKER, MAX_LETTERS, dead_letters
 from relay_store.keys import Keys
 
 SUPPLIER = "pokt1supplier"
@@ -130,3 +131,17 @@ def expected_root(session: int, numbers: Iterable[int], *, weight: int = CUPR, s
         smst.leaf_record(smst.path_of(relay_hash(relay)), relay, ComputeUnits(weight)) for relay in mined
     ]
     return smst.Root.from_bytes(smst.bulk_root(smst.collapse(b"".join(records))))
+
+
+def without_buried(store: Store, session: int, numbers: Iterable[int]) -> list[int]:
+    """Return `numbers` without those whose entries were buried as ones that kill workers.
+
+    An entry that a killed worker had in hand nine times is told from such a one by nothing (decisions.md B3).
+    """
+    header, left = header_of(session), list(numbers)
+    number_of = {entry_of(header, relay_bytes(header, number)): number for number in left}
+    for letter in dead_letters(store, KEYS, SUPPLIER, count=MAX_LETTERS):
+        assert letter.reason == KILLS_WORKER
+        if letter.body in number_of:
+            left.remove(number_of[letter.body])  # one of them; the same relay may have come twice
+    return left
