@@ -1,17 +1,33 @@
-"""docs/relayer-rules.md names a test for each rule; each of them is there."""
+"""docs/relayer-rules.md and docs/miner-rules.md name a test for each rule; each of them is there."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "relayer-rules.md"
 NAMED = re.compile(r"`(test_\w+)::(test_\w+)`")
+PAGES = ("relayer-rules", "miner-rules")
 
 
-def test_every_named_test_exists() -> None:
-    named = set(NAMED.findall(PAGE.read_text()))
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text()
+
+
+def rows(text: str) -> Iterator[str]:
+    """Yield the rows of all tables, without their headings."""
+    lines = text.splitlines()
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("| ") and not below.startswith("|--"):
+            yield line
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_named_test_exists(name: str) -> None:
+    named = set(NAMED.findall(page(name)))
     assert len(named) > 100
     missing = [
         f"{module}::{test}"
@@ -24,8 +40,13 @@ def test_every_named_test_exists() -> None:
     assert missing == []
 
 
-def test_every_row_names_a_test() -> None:
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
-    headings = ("| Trap of the reference ", "| Rule ")
-    without = [row for row in rows if not row.startswith(headings) and not NAMED.search(row)]
+@pytest.mark.parametrize("name", PAGES)
+def test_every_row_names_a_test(name: str) -> None:
+    without = [row for row in rows(page(name)) if not NAMED.search(row)]
     assert without == []
+
+
+def test_every_defect_of_the_reference_has_its_row() -> None:
+    """spec/miner.md §11.1, and T30 of the decisions."""
+    numbers = [int(number) for number in re.findall(r"^\| T(\d+):", page("miner-rules"), re.MULTILINE)]
+    assert numbers == list(range(31))

@@ -486,6 +486,25 @@ def test_large_entries_make_small_batches(store: Store, node: Accumulation) -> N
     assert_exact(store, 1, range(20), size=4000)
 
 
+def test_a_batch_costs_few_commands_however_many_relays_it_has(store: Store, tmp_path: Path) -> None:
+    def commands() -> int:
+        statistics = store.client.info("commandstats").items()
+        return sum(of["calls"] for name, of in statistics if name != "cmdstat_info")
+
+    node = node_on(
+        store, tmp_path / "locks", 1, limits=replace(LIMITS, batch_entries=1000, first_read_entries=1000)
+    )
+    publish_relays(store, 1, range(10))
+    accumulate(SUPPLIER, node)
+    costs = []
+    for numbers in (range(10, 20), range(20, 1020)):
+        publish_relays(store, 1, numbers)
+        before = commands()
+        assert accumulate(SUPPLIER, node).batches == 1
+        costs.append(commands() - before)
+    assert costs[1] <= costs[0] + 3 < 50
+
+
 def test_taking_over_finds_what_another_consumer_held(store: Store, node: Accumulation) -> None:
     stream, group = KEYS.relay_stream(SUPPLIER), KEYS.consumer_group()
     publish_relays(store, 1, range(4))

@@ -39,6 +39,7 @@ def test_an_entry_is_one_field_and_marks_its_supplier(store: Store) -> None:
     RelayPublisher(GroupCommit(store), KEYS, busy.append).publish("S", b"entry")
     ((_, fields),) = store.client.xrange("ha:relays:S")
     assert fields == {b"data": b"entry"}
+    assert store.client.ttl("ha:relays:S") == -1  # no relay ends before it was read (T22)
     assert busy == ["S"]
 
 
