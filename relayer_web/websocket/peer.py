@@ -69,7 +69,7 @@ class Peer:
         self._state = threading.Lock()  # of the protocol; held for moments
         self._writing = threading.Lock()  # of the socket; held while a slow peer reads
         self._opcode = Opcode.BINARY
-        self._parts: list[bytes] = []
+        self._begun = bytearray()  # of a message in fragments
         self._held = 0
         self._heard_at = time.monotonic()
         self._waiting_since = NEVER
@@ -171,7 +171,7 @@ class Peer:
             return None
         if events:
             self._heard_at = time.monotonic()
-        self._hold(len(self._protocol.reader.buffer) + sum(map(len, self._parts)))
+        self._hold(len(self._protocol.reader.buffer) + len(self._begun))
         return events
 
     def _hold(self, size: int) -> None:
@@ -181,17 +181,18 @@ class Peer:
             self._held = size
 
     def _whole(self, events: Sequence[Any]) -> Iterator[Message]:
-        """Put fragments together."""
+        """Put fragments together, as they come: kept one by one, tiny ones would take many times their bytes."""
         for frame in events:
             if not isinstance(frame, Frame) or frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 continue
             if frame.opcode is not Opcode.CONT:
                 self._opcode = frame.opcode
-            self._parts.append(bytes(frame.data))
-            if frame.fin:
-                message = b"".join(self._parts) if len(self._parts) > 1 else self._parts[0]
-                self._parts.clear()
-                yield self._opcode, message
+            if not frame.fin:
+                self._begun += frame.data
+                continue
+            message = bytes(self._begun + frame.data if self._begun else frame.data)
+            self._begun.clear()
+            yield self._opcode, message
 
     def _flush(self, *, wait: bool) -> None:
         """Send what the protocol wants sent. Without `wait`, whoever is writing takes it along."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -161,6 +162,31 @@ def test_a_peer_is_answered_while_a_slow_write_waits(made: Pair) -> None:
     writer.join(10)
     made.sock.close()
     thread.join(10)
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_a_message_in_tiny_fragments_holds_no_more_than_its_bytes(size: int) -> None:
+    """A fragment costs its sender six bytes: what it costs us may not be many times that."""
+    first = Frame(Opcode.BINARY, b"", fin=False).serialize(mask=True)
+    fragments = Frame(Opcode.CONT, b"x" * size, fin=False).serialize(mask=True) * 10_000
+    ours, theirs = socket.socketpair()
+    peer = Peer(ours, ServerProtocol(state=OPEN, max_size=MAX_MESSAGE_BYTES), Unfinished())
+    sending = threading.Thread(target=theirs.sendall, args=(first + fragments,), daemon=True)
+    sending.start()
+    tracemalloc.start()
+    try:
+        messages = peer.messages()
+        ended = threading.Thread(
+            target=lambda: (sending.join(), theirs.shutdown(socket.SHUT_WR)), daemon=True
+        )
+        ended.start()
+        assert list(messages) == []
+        held_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    theirs.close()
+    peer.release()
+    assert held_bytes < 50_000 + 2 * 10_000 * size
 
 
 def test_unfinished_messages_share_one_bound() -> None:
