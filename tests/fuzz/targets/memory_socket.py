@@ -6,6 +6,7 @@ import socket
 from typing import Any
 
 PIECES = (65536, 1, 2, 3, 7, 25, 100, 1000)
+MOST_PIECES = 100
 
 
 class MemorySocket:
@@ -13,13 +14,13 @@ class MemorySocket:
 
     def __init__(self, received: bytes, piece: int) -> None:
         self._left = received
-        self._piece = piece
+        self._piece = max(piece, len(received) // MOST_PIECES)
         self.sent = bytearray()
         self.is_shut = False
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         taken = self._left[: min(size, self._piece)]
-        if not flags & socket.MSG_PEEK:
+        if not (flags and flags & socket.MSG_PEEK):
             self._left = self._left[len(taken) :]
         return taken
 
