@@ -9,6 +9,7 @@ up does no harm. Nothing is kept in files; a new beat begins with an empty clock
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -132,7 +133,7 @@ class GuardedScheduler(Scheduler):
     def __init__(self, *args: Any, lazy: bool = False, **options: Any) -> None:
         if not lazy:
             identity = identify()
-            self.guard = Guard(identity.config, f"{identity.token}-beat-{os.getpid()}")
+            self.guard = Guard(identity.config, f"{identity.token}-beat-{socket.gethostname()}-{os.getpid()}")
         super().__init__(*args, lazy=lazy, **options)
 
     def setup_schedule(self) -> None:

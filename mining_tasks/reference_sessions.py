@@ -11,6 +11,7 @@ from typing import Any, Final
 from pocket_protocol.errors import Malformed
 from pocket_protocol.stored_tree import StoredLeaf, leaf_of, leaves_below
 from relay_store.connection import Store
+from relay_store.key_scan import scan_stars
 from relay_store.keys import Keys
 from relay_store.session_state import SessionState
 from relay_store.store_errors import store_errors
@@ -55,13 +56,7 @@ class ReferenceSessions:
 
     def suppliers(self) -> list[str]:
         """Return the suppliers it has sessions of, sorted."""
-        before, _, after = self._keys.reference_session_index("*").partition("*")
-        found = set()
-        with store_errors():
-            for master in self._store.masters():
-                for key in master.scan_iter(f"{before}*{after}", count=SCAN_COUNT):
-                    found.add(key.decode()[len(before) :].removesuffix(after))
-        return sorted(found)
+        return scan_stars(self._store, self._keys.reference_session_index("*"))
 
     def listed(self, supplier: str) -> list[str]:
         """Return the ids of a supplier's sessions, sorted."""

@@ -37,7 +37,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, title: str = "", counted: bool = 
     table = Table(box=None, header_style="bold")
     for name, value in rows[0].items():
         table.add_column(
-            name.upper().replace("_", " "), justify="right" if isinstance(value, int) else "left"
+            name.upper().replace("_", " "), justify="right" if isinstance(value, int | float) else "left"
         )
     for row in rows:
         table.add_row(*(printable(value) for value in row.values()))

@@ -111,6 +111,8 @@ class _Wiring:
         self.commits = GroupCommit(
             self.commit_store, wait_s=wait_s, max_batch_commands=extensions.group_commit_commands
         )
+        metrics.set("admission_open", 1)  # shown from the start; the gate and the alarm tell only changes
+        metrics.set("height_stale", 0)
         self.height_alarm = HeightAlarm(lambda state: metrics.set("height_stale", 0 if state == HEARD else 1))
         self.feed = BlockFeed(self.store.client, height_key=self.keys.height())
         self.position = PositionSource(

@@ -97,7 +97,7 @@ def _blocks(reading: Reading) -> list[dict[str, Any]]:
         "proof seen": f"{MINER}_proof_submission_latency_blocks",
         "settled after the session's end": f"{MINER}_settlement_latency_blocks",
     }
-    return reading.spread(names)
+    return reading.spread(names, whole=True)
 
 
 def _money(reading: Reading) -> list[dict[str, Any]]:

@@ -104,11 +104,21 @@ def _backends(reading: Reading) -> list[dict[str, Any]]:
 
 
 def _caches(reading: Reading) -> list[dict[str, Any]]:
-    columns = {"hits": "ha_cache_hits_total", "misses": "ha_cache_misses_total"}
-    rows = reading.counts(columns, "cache_type", "level")
-    for row in rows:
-        asked = row["hits"] + row["misses"]
-        row["hit_share"] = f"{row['hits'] / asked:.1%}" if asked else ""
+    """Return how often each kind of entity was asked for, and what of that each level did not have."""
+    hits = reading.whole.by("ha_cache_hits_total", "cache_type", "level")
+    misses = reading.whole.by("ha_cache_misses_total", "cache_type", "level")
+    rows = []
+    for kind in sorted({kind for kind, _ in (*hits, *misses)}):
+        near, far = hits.get((kind, "l1"), 0.0), misses.get((kind, "l1"), 0.0)
+        rows.append(
+            {
+                "cache": kind,
+                "asked": round(near + far),
+                "process_had": f"{near / (near + far):.1%}" if near + far else "",
+                "store_had": round(hits.get((kind, "l2"), 0) + hits.get((kind, "l2_retry"), 0)),
+                "chain_asked": round(misses.get((kind, "l3"), 0) + hits.get((kind, "l3"), 0)),
+            }
+        )
     return rows
 
 

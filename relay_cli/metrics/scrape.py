@@ -41,16 +41,19 @@ class Distribution:
     def mean(self) -> float:
         return self.total / self.count if self.count else 0.0
 
-    def quantile(self, share: float) -> float:
-        """Return the value `share` (0..1) of the observations are below, by even spread within a bucket.
+    def quantile(self, share: float, *, whole: bool = False) -> float:
+        """Return the value `share` (0..1) of the observations are not above, by even spread within a bucket.
 
-        Of observations beyond the last bound it says the last bound.
+        `whole`: observations are whole numbers, so the bucket's bound is taken as it is. Of observations beyond the
+        last bound it says the last bound.
         """
         rank, below, lower = share * self.count, 0.0, 0.0
         for bound, up_to in self.buckets:
             if up_to >= rank and up_to > below:
                 if math.isinf(bound):
                     return lower
+                if whole:
+                    return bound
                 return lower + (bound - lower) * (rank - below) / (up_to - below)
             below, lower = up_to, bound if not math.isinf(bound) else lower
         return lower

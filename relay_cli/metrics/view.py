@@ -59,11 +59,14 @@ class Reading:
         return rows
 
     def spread(
-        self, names: Mapping[str, str], *labels: str, scale: float = 1.0, digits: int = 1
+        self, names: Mapping[str, str], *labels: str, scale: float = 1.0, whole: bool = False
     ) -> list[dict[str, Any]]:
-        """Return rows by label and histogram: count, mean and quantiles, multiplied by `scale`."""
+        """Return rows by label and histogram: count, mean and quantiles, multiplied by `scale`.
+
+        `whole`: of whole numbers.
+        """
         return [
-            {**dict(zip(labels, of, strict=True)), "what": what, **_figures(found, scale, digits)}
+            {**dict(zip(labels, of, strict=True)), "what": what, **_figures(found, scale, whole)}
             for what, name in names.items()
             for of, found in sorted(self.latest.distributions(name, *labels).items())
             if found.count
@@ -86,6 +89,8 @@ def _added(scrape: Scrape, names: Sequence[str], labels: Sequence[str]) -> dict[
     return sums
 
 
-def _figures(found: Distribution, scale: float, digits: int) -> dict[str, Any]:
-    quantiles = {f"p{share * 100:.0f}": round(found.quantile(share) * scale, digits) for share in QUANTILES}
-    return {"count": round(found.count), "mean": round(found.mean * scale, digits), **quantiles}
+def _figures(found: Distribution, scale: float, whole: bool) -> dict[str, Any]:
+    quantiles = {
+        f"p{share * 100:.0f}": round(found.quantile(share, whole=whole) * scale, 1) for share in QUANTILES
+    }
+    return {"count": round(found.count), "mean": round(found.mean * scale, 1), **quantiles}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,7 +166,7 @@ def _everything(deployment: Deployment, dry_run: bool, yes: bool, as_json: bool)
     click.echo(f"{outcome.deleted} keys deleted; told on {len(outcome.channels)} channels")
 
 
-def _say_planned(names: list[str], groups: dict[str, int], as_json: bool) -> None:
+def _say_planned(names: Sequence[str | bytes], groups: dict[str, int], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"groups": groups, "keys": [printable(name) for name in names], "deleted": 0}))
         return

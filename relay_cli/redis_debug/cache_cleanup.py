@@ -13,6 +13,7 @@ from typing import Final
 
 from pocket_protocol.errors import PocketError
 from relay_cli.redis_debug.deployment import Deployment
+from relay_cli.tables import printable
 from relay_store.registry import decode_supplier_state
 from relay_store.scripts import run_script
 
@@ -26,7 +27,7 @@ CLEAR_ALL: Final = b"{}"
 class Plan:
     """What would go: cache keys, and suppliers whose document is contaminated."""
 
-    cache_keys: tuple[str, ...]
+    cache_keys: tuple[bytes, ...]
     suppliers: tuple[str, ...]
     groups: dict[str, int]
 
@@ -47,11 +48,12 @@ def plan_cleanup(deployment: Deployment) -> Plan:
     """Look at every master. Raises `StoreUnavailable`."""
     keys = deployment.keys
     prefix, lock = keys.cache_pattern().removesuffix("*"), keys.cache_lock("")
-    cached = tuple(sorted(key for key in deployment.scan(keys.cache_pattern()) if not key.startswith(lock)))
+    found = deployment.scan(keys.cache_pattern())
+    cached = tuple(sorted(key for key in found if not key.startswith(lock.encode())))
     suppliers = tuple(
         name for name in deployment.named(keys.supplier_pattern()) if _contaminated(deployment, name)
     )
-    groups = Counter(key[len(prefix) :].partition(":")[0] for key in cached)
+    groups = Counter(printable(key[len(prefix) :].partition(b":")[0]) for key in cached)
     if suppliers:
         groups[CONTAMINATED_SUPPLIERS] = len(suppliers)
     return Plan(cached, suppliers, dict(sorted(groups.items())))
@@ -64,7 +66,7 @@ def clean_up(deployment: Deployment, plan: Plan) -> Outcome:
     for start in range(0, len(plan.cache_keys), BATCH):
         pipeline = client.pipeline(transaction=False)
         for key in plan.cache_keys[start : start + BATCH]:
-            pipeline.unlink(key.encode("utf-8", "surrogateescape"))
+            pipeline.unlink(key)
         deleted += sum(pipeline.execute())
     healed = tuple(name for name in plan.suppliers if not _delete_contaminated(deployment, name))
     channels = (*map(keys.invalidation_channel, CLEARED_TYPES), keys.supplier_params_channel())

@@ -13,11 +13,9 @@ from mining_tasks.wiring import keys_of
 from operations.sections import RedisSection
 from relay_cli.either_config import load_either
 from relay_store.connection import Store, connect
+from relay_store.key_scan import scan_keys, scan_names, scan_stars
 from relay_store.keys import Keys
 from relay_store.lease import LEASE_TTL_MS
-from relay_store.store_errors import store_errors
-
-SCAN_COUNT = 1000
 
 supplier_option = click.option("--supplier", default="", help="Only this operator address.")
 
@@ -31,20 +29,17 @@ class Deployment:
     redlock_urls: tuple[str, ...] = ()
     lease_ttl_ms: int = LEASE_TTL_MS
 
-    def scan(self, pattern: str) -> Iterator[str]:
-        """Yield the keys of every master that match, in no order, each once. Raises `StoreUnavailable`."""
-        seen: set[bytes] = set()
-        with store_errors():
-            for master in self.store.masters():
-                for key in master.scan_iter(pattern, count=SCAN_COUNT):
-                    if key not in seen:
-                        seen.add(key)
-                        yield key.decode("utf-8", "surrogateescape")
+    def scan(self, pattern: str) -> Iterator[bytes]:
+        """As `scan_keys`."""
+        return scan_keys(self.store, pattern)
+
+    def names(self, pattern: str) -> list[str]:
+        """As `scan_names`."""
+        return scan_names(self.store, pattern)
 
     def named(self, pattern: str) -> list[str]:
-        """Return, sorted, what stands for the only `*` of `pattern` in keys. Raises `StoreUnavailable`."""
-        before, _, after = pattern.partition("*")
-        return sorted(key[len(before) :].removesuffix(after) for key in self.scan(pattern))
+        """As `scan_stars`."""
+        return scan_stars(self.store, pattern)
 
     def suppliers(self) -> list[str]:
         """Return every supplier that has a relay stream or sessions, sorted. Raises `StoreUnavailable`."""

@@ -50,7 +50,10 @@ class Holding:
 
 
 def name_of(token: str, nodes: Sequence[MinerNode]) -> str:
-    """Return the name of the node an owner token is of, else the token."""
+    """Return the name of the node an owner token is of, the name a beat's token ends with, else the token."""
+    _, dash, beat = token.partition("-")
+    if dash:
+        return beat
     ending = f"-{token[:_TOKEN_MARKS]}"
     return next((node.name for node in nodes if node.name.endswith(ending)), token)
 

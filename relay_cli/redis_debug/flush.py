@@ -54,7 +54,7 @@ def flush(deployment: Deployment, pattern: str, everything: bool, force: bool, a
     click.echo(json.dumps({"deleted": deleted}) if as_json else f"{deleted} keys deleted")
 
 
-def _describe(deployment: Deployment, names: list[str], force: bool) -> None:
+def _describe(deployment: Deployment, names: list[bytes], force: bool) -> None:
     """Say what would go. Raises ClickException when something alive is among it, unless forced."""
     click.echo(f"{len(names)} keys match:", err=True)
     for name in names[:SHOWN]:
@@ -72,13 +72,13 @@ def _describe(deployment: Deployment, names: list[str], force: bool) -> None:
         raise click.ClickException(f"still needed or not known: {listed}. No keys were deleted; see --force.")
 
 
-def _delete(deployment: Deployment, names: list[str]) -> int:
+def _delete(deployment: Deployment, names: list[bytes]) -> int:
     deleted = 0
     for start in range(0, len(names), BATCH):
         pipeline = deployment.store.client.pipeline(transaction=False)
         some = names[start : start + BATCH]
         for name in some:
-            pipeline.unlink(name.encode("utf-8", "surrogateescape"))
+            pipeline.unlink(name)
         deleted += sum(pipeline.execute())
         click.echo(f"{start + len(some)} of {len(names)}", err=True)
     return deleted

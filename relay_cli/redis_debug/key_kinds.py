@@ -104,10 +104,14 @@ class KeyKinds:
         ]
         self._shapes = [(kind, _shape(name)) for kind, name in spelled]
 
-    def of(self, key: str) -> Named:
+    def of(self, key: bytes) -> Named:
         """Return what `key` is, `UNKNOWN` for what is spelled as none of ours or the reference's."""
+        try:
+            text = key.decode()
+        except UnicodeDecodeError:
+            return Named(UNKNOWN)
         for kind, shape in self._shapes:
-            if found := shape.fullmatch(key):
+            if found := shape.fullmatch(text):
                 parts = found.groupdict()
                 return Named(kind, parts.get("supplier") or "", parts.get("session") or "")
         return Named(UNKNOWN)

@@ -56,8 +56,8 @@ def default_patterns(deployment: Deployment) -> tuple[str, ...]:
     return deployment.keys.own_pattern(), deployment.keys.shared_pattern()
 
 
-def _scan(deployment: Deployment, patterns: tuple[str, ...]) -> Iterator[str]:
-    seen: set[str] = set()
+def _scan(deployment: Deployment, patterns: tuple[str, ...]) -> Iterator[bytes]:
+    seen: set[bytes] = set()
     for pattern in patterns:
         for name in deployment.scan(pattern):
             if name not in seen:
@@ -65,13 +65,12 @@ def _scan(deployment: Deployment, patterns: tuple[str, ...]) -> Iterator[str]:
                 yield name
 
 
-def _stats(deployment: Deployment, kinds: KeyKinds, name: str) -> dict[str, Any]:
-    raw = name.encode("utf-8", "surrogateescape")
+def _stats(deployment: Deployment, kinds: KeyKinds, name: bytes) -> dict[str, Any]:
     client = deployment.store.client
     return {
         "key": printable(name),
         "kind": kinds.of(name).kind,
-        "type": client.type(raw).decode(),
-        "ttl_s": int(client.ttl(raw)),
-        "bytes": int(client.memory_usage(raw) or 0),
+        "type": client.type(name).decode(),
+        "ttl_s": int(client.ttl(name)),
+        "bytes": int(client.memory_usage(name) or 0),
     }

@@ -55,7 +55,7 @@ def _meters(deployment: Deployment, session: str, supplier: str) -> list[dict[st
     pairs: set[tuple[str, str]] = set()
     for spell in (keys.meter_meta, keys.meter_consumed):
         shape = re.compile(re.escape(spell("*", "*")).replace(r"\*", "([^:]+)"))
-        for key in deployment.scan(spell(session, supplier)):
+        for key in deployment.names(spell(session, supplier)):
             if found := shape.fullmatch(key):
                 pairs.add((found[1], found[2]))
     pipeline = deployment.store.client.pipeline(transaction=False)
@@ -115,7 +115,7 @@ def _every_key(deployment: Deployment) -> Iterator[dict[str, Any]]:
         keys.legacy_compute_units("*"),
     )
     for pattern in patterns:
-        for key in sorted(deployment.scan(pattern)):
+        for key in deployment.names(pattern):
             kind = client.type(key).decode()
             value = (
                 client.get(key)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import click
 
-from mining_tasks.outcomes import ROOT_FIELD
 from mining_tasks.reference_sessions import ReferenceSession, ReferenceSessions
 from pocket_protocol.errors import PocketError
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
@@ -94,9 +93,7 @@ def _row(record: SessionRecord) -> dict[str, Any]:
 def _fields(deployment: Deployment, record: SessionRecord) -> dict[str, Any]:
     snapshot = record.snapshot
     key = deployment.keys.session(snapshot.supplier, snapshot.session_id)
-    more = {
-        name: value.hex() if name == ROOT_FIELD else printable(value) for name, value in record.more.items()
-    }
+    more = {name: printable(value) for name, value in record.more.items()}
     return {
         "session": snapshot.session_id,
         "supplier": snapshot.supplier,

@@ -167,7 +167,7 @@ def _reference_trees(
     """Yield the trees a reference miner keeps of the session: node hashes (spec/smst.md §9)."""
     keys, client = deployment.keys, deployment.store.client
     pattern = keys.smst(supplier, session, "nodes")
-    for name in sorted(deployment.scan(pattern)) if "*" in pattern else [pattern]:
+    for name in deployment.names(pattern):
         before, _, after = keys.smst("*", session, "nodes").partition("*")
         of = name[len(before) :].removesuffix(after)
         count = client.hlen(name)

@@ -85,7 +85,7 @@ def submissions(
 
 def _records(deployment: Deployment, supplier: str) -> list[dict[str, Any]]:
     """Return the readable records; what is no record is reported and passed over."""
-    names = sorted(deployment.scan(deployment.keys.submission_pattern(supplier)))
+    names = deployment.names(deployment.keys.submission_pattern(supplier))
     records = []
     for start in range(0, len(names), READ_AT_ONCE):
         some = names[start : start + READ_AT_ONCE]

@@ -60,6 +60,12 @@ def test_blocks_are_heard(started: World) -> None:
     eventually(lambda: started.runtime.position.current().height == 108)
 
 
+def test_a_process_shows_from_its_start_that_it_admits_and_hears_blocks(started: World) -> None:
+    """Without a first value an alert on either would have nothing to look at until something went wrong."""
+    assert started.registry.get_sample_value("ha_relayer_admission_open") == 1
+    assert started.registry.get_sample_value("ha_relayer_height_stale") == 0
+
+
 def test_a_relay_announces_its_supplier_once(started: World) -> None:
     checked_response(started.serve(relay_request()))
     checked_response(started.serve(relay_request()))

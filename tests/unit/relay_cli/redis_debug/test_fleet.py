@@ -38,13 +38,18 @@ def test_without_a_beat_the_leader_command_says_so_and_fails(store: Store) -> No
     assert "reference" not in result.stdout
 
 
-def test_the_beat_is_named_by_its_node(store: Store) -> None:
+def test_beat_and_nodes_are_named(store: Store) -> None:
     heartbeat(store, KEYS, NODE)
-    StoreLease(store).acquire(KEYS.beat_lease(), f"{TOKEN}-beat-9")
+    StoreLease(store).acquire(KEYS.beat_lease(), f"{TOKEN}-beat-host-9")
     StoreLease(store).acquire(KEYS.supplier_lease(SUPPLIER), TOKEN)
     document = read(store, "leader")
     (beat,) = document["leaders"]
-    assert (beat["role"], beat["holder"], beat["epoch"], beat["status"]) == ("beat", NODE, 1, "healthy")
+    assert (beat["role"], beat["holder"], beat["epoch"], beat["status"]) == (
+        "beat",
+        "beat-host-9",
+        1,
+        "healthy",
+    )
     assert 0 < beat["ttl_s"] <= 3
     (node,) = document["nodes"]
     assert (node["node"], node["kind"], node["status"], node["suppliers"]) == (NODE, "ours", "live", 1)

@@ -22,24 +22,26 @@ TREE_KEYS = [
 
 @pytest.mark.parametrize("keys", [KEYS, Keys(Namespace(base="a:b", own="c:d", cache="e.f"))])
 def test_every_key_there_is_a_builder_of_has_a_kind(keys: Keys) -> None:
-    kinds = KeyKinds(keys)
+    def of(key: str) -> Named:
+        return KeyKinds(keys).of(key.encode())
+
     of_sessions = [keys.session(SUPPLIER, SID), keys.intent(SUPPLIER, SID, "proof"), keys.root(SUPPLIER, SID)]
-    assert {kinds.of(key) for key in of_sessions} == {Named("session tree", SUPPLIER, SID)}
-    assert kinds.of(keys.dead(SUPPLIER)) == Named("supplier of ours", SUPPLIER)
-    assert kinds.of(keys.relay_stream(SUPPLIER)) == Named("relay stream", SUPPLIER)
-    assert kinds.of(keys.smst(SUPPLIER, SID, "nodes")) == Named("reference tree", SUPPLIER, SID)
-    assert kinds.of(keys.reference_session(SUPPLIER, SID)) == Named("reference session", SUPPLIER, SID)
-    assert kinds.of(keys.reference_session_index(SUPPLIER)).session == ""
-    assert kinds.of(keys.rebroadcast("claim", SUPPLIER, 7)).kind == "reference session"
+    assert {of(key) for key in of_sessions} == {Named("session tree", SUPPLIER, SID)}
+    assert of(keys.dead(SUPPLIER)) == Named("supplier of ours", SUPPLIER)
+    assert of(keys.relay_stream(SUPPLIER)) == Named("relay stream", SUPPLIER)
+    assert of(keys.smst(SUPPLIER, SID, "nodes")) == Named("reference tree", SUPPLIER, SID)
+    assert of(keys.reference_session(SUPPLIER, SID)) == Named("reference session", SUPPLIER, SID)
+    assert of(keys.reference_session_index(SUPPLIER)).session == ""
+    assert of(keys.rebroadcast("claim", SUPPLIER, 7)).kind == "reference session"
     for key in (
         *(keys.beat_lease().lease, keys.height(), keys.miner_claim(SUPPLIER), keys.supplier(SUPPLIER)),
         *(keys.registered_supplier(SUPPLIER), keys.meter_consumed(SID, SUPPLIER), keys.application("a")),
         *(keys.known("services"), keys.submission(SUPPLIER, 20, SID), keys.simulation_replay("00")),
         *(keys.service_factor(), keys.service_factor("svc1"), keys.legacy_app_stake("a")),
     ):
-        assert kinds.of(key).kind in REPLACEABLE, key
-    assert kinds.of(keys.version()).kind == "data version"
-    assert kinds.of("celery").kind == kinds.of(keys.relay_stream(SUPPLIER) + ":more").kind == UNKNOWN
+        assert of(key).kind in REPLACEABLE, key
+    assert of(keys.version()).kind == "data version"
+    assert of("celery").kind == of(keys.relay_stream(SUPPLIER) + ":more").kind == UNKNOWN
 
 
 def test_keys_are_listed_up_to_the_limit_and_counted_by_kind(store: Store, tmp_path: Path) -> None:
@@ -62,11 +64,13 @@ def test_keys_are_listed_up_to_the_limit_and_counted_by_kind(store: Store, tmp_p
     assert read(store, "keys", "--pattern", "else*") == ["elsewhere"]
 
 
-def test_a_key_that_is_no_text_is_shown_and_deleted_all_the_same(store: Store) -> None:
+def test_a_key_that_is_no_text_is_shown_and_goes_only_with_force(store: Store) -> None:
     store.client.set(b"ha:cache:service:\xff\n[red]", 1)
     store.client.set(KEYS.service("other"), 1)
-    assert "ha:cache:service:\\udcff\\n[red]" in debug(store, "keys").stdout
-    assert debug(store, "flush", "--pattern", "ha:cache:service:?*[[]red]", answer="DELETE\n").exit_code == 0
+    assert "ha:cache:service:\\xff\\n[red]" in debug(store, "keys").stdout
+    command = ("flush", "--pattern", "ha:cache:service:?*[[]red]")
+    assert debug(store, *command, answer="DELETE\n").exit_code == 1
+    assert debug(store, *command, "--force", answer="DELETE\n").exit_code == 0
     assert store.client.keys("ha:cache:*") == [KEYS.service("other").encode()]
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import signal
 import threading
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from relay_store.service_factor import encode_factor
 from tests.mined_relays import KEYS, SUPPLIER
 from tests.topologies import wait_until
 from tests.unit.relay_cli.redis_debug.debug_runs import SID, debug, read, url_of
+from tests.unit.relay_cli.screen import Screen, run_until_ctrl_c
 
 
 def charge(store: Store, keys: Keys, session: str, *, app: str = "pokt1app", service: str = "svc1") -> None:
@@ -80,43 +78,20 @@ def test_the_prefix_of_the_meters_keys_comes_from_the_relayers_file(store: Store
     assert read(store, "meter") == []
 
 
-class Screen(io.StringIO):
-    """Standard output that says when a text has appeared on it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-        self.shown = threading.Event()
-
-    def write(self, part: str) -> int:
-        written = super().write(part)
-        if self._text in self.getvalue():
-            self.shown.set()
-        return written
-
-
 def test_messages_are_printed_with_number_channel_and_payload_until_ctrl_c(store: Store) -> None:
     channels = (KEYS.blocks_channel(), KEYS.meter_cleanup_channel())
-    screen = Screen("#2")
 
-    def talk() -> None:
+    def talk(screen: Screen) -> None:
         wait_until(lambda: store.client.pubsub_numsub(*channels) == [(name.encode(), 1) for name in channels])
         store.client.publish(channels[0], b'{"height":7}')
         store.client.publish(channels[1], b"a\xff\n|b")
-        screen.shown.wait(20)
-        os.kill(os.getpid(), signal.SIGINT)
+        screen.wait_for("#2")
 
-    talker = threading.Thread(target=talk)
     words = ["redis-debug", "--redis", url_of(store), "pubsub"]
-    with contextlib.redirect_stdout(screen):
-        talker.start()
-        cli.main(
-            [*words, *(word for channel in channels for word in ("--channel", channel))],
-            standalone_mode=False,
-        )
-    talker.join()
-    first, second, last = screen.getvalue().splitlines()
-    assert first.endswith(f' #1 {channels[0]} {{"height":7}}')
+    words += [word for channel in channels for word in ("--channel", channel)]
+    shown, code = run_until_ctrl_c(words, talk)
+    first, second, last = shown.splitlines()
+    assert code == 0 and first.endswith(f' #1 {channels[0]} {{"height":7}}')
     assert second.endswith(" #2 ha:meter:cleanup a\\xff\\n|b") and last == "2 message(s)"
 
 
@@ -160,6 +135,8 @@ def test_a_key_of_another_type_is_one_line_and_an_error_at_most(store: Store, na
         *(KEYS.reference_session_index(SUPPLIER), KEYS.beat_lease().lease),
     ):
         store.client.rpush(key, "no such type")
+        store.client.set(key.encode() + b"\xff\n", "no text")
+        store.client.set(key.encode().replace(SUPPLIER.encode(), b"\xfe"), "no text either", nx=True)
     options = ["--channel", "x", "--duration", "0.01"] if name == "pubsub" else OPTIONS.get(name, [])
     result = debug(store, name, *options)
     assert result.exit_code in (0, 1)

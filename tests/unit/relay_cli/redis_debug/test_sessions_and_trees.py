@@ -19,7 +19,7 @@ from tests.unit.relay_cli.redis_debug.debug_runs import SESSION_KEY, SID, debug,
 def test_one_session_is_shown_with_every_field(store: Store, tmp_path: Path) -> None:
     mine(store, tmp_path, 5)
     store.client.hset(
-        SESSION_KEY, mapping={ROOT_FIELD: expected_root(1, range(5)).to_bytes(), "note": b"\xff\n"}
+        SESSION_KEY, mapping={ROOT_FIELD: expected_root(1, range(5)).to_bytes().hex(), "note": b"\xff\n"}
     )
     (document,) = read(store, "sessions", "--session", SID)
     assert (document["session"], document["state"], document["leaves"]) == (SID, "active", 5)
