@@ -3,8 +3,9 @@
 One channel per service and origin, made at the first call. Every kind of method is served; a stream of answers is
 collected whole, within the call's deadline and the size limit.
 
-UNAVAILABLE and DEADLINE_EXCEEDED are no answers, whoever says them: gRPC's 503 and 504. Of other statuses those that
-the library makes up itself are told by their text; all that remain are the backend's answer, good or bad.
+Whatever status a backend ends a call with is its answer, UNAVAILABLE and DEADLINE_EXCEEDED too. The library makes up the
+same statuses when a call fails on its way. Those are told by their text: after a call has begun it always begins in one
+of two ways, and before that it says that there is no connection; and no deadline can have passed before its time.
 """
 
 from __future__ import annotations
@@ -23,8 +24,14 @@ from relayer_web.backends.contract import BackendFailed, BackendResponse, Backen
 from relayer_web.backends.grpc_message import GrpcCall, grpc_call, response_headers
 from relayer_web.backends.http_client import Origin, OutgoingRequest
 
-_LOCAL_TEXTS: Final = ("Stream removed (", "Received http2 header with status: ")
-_UNSENT_TEXT: Final = "failed to connect to all addresses"
+EARLY_S: Final = 0.02  # the library's clock is not quite ours
+_BROKEN_TEXTS: Final = ("Stream removed (", "Received http2 header with status: ")
+_UNSENT_TEXTS: Final = (
+    "failed to connect to all addresses",
+    "errors resolving ",
+    "DNS resolution failed ",
+    "empty address list",
+)
 _OPTIONS: Final = (
     (ChannelOptions.SingleThreadedUnaryStream, 1),  # half the CPU of a lone call
     ("grpc.enable_retries", 0),
@@ -68,7 +75,7 @@ class GrpcClient:
             raise BackendTimeout(what="no time left")
         call = self._started(asked, remaining_s)
         try:
-            body = self._collected(call)
+            body = self._collected(call, deadline)
         finally:
             call.cancel()
         status: int = call.code().value[0]
@@ -99,7 +106,7 @@ class GrpcClient:
             iter(asked.messages), timeout=timeout_s, metadata=asked.metadata
         )
 
-    def _collected(self, call: Any) -> bytes:
+    def _collected(self, call: Any, deadline: float) -> bytes:
         """All messages as frames, also those before a bad status."""
         body = bytearray()
         try:
@@ -108,7 +115,7 @@ class GrpcClient:
                 if len(body) >= self._max_body_bytes:
                     raise BackendFailed(what="answer too large", limit=self._max_body_bytes)
         except grpc.RpcError:
-            _check_answered(call)
+            _check_answered(call, deadline)
         return bytes(body)
 
     def _channel(self) -> Any:
@@ -133,10 +140,14 @@ class GrpcClient:
         return grpc.ssl_channel_credentials(roots.encode() or None)
 
 
-def _check_answered(call: Any) -> None:
+def _check_answered(call: Any, deadline: float) -> None:
     """Raise unless a call that did not end well was ended by the backend's own status."""
     code, text = call.code(), call.details() or ""
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    broke_off = text.startswith(_BROKEN_TEXTS)
+    is_late = time.monotonic() >= deadline - EARLY_S
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and (broke_off or is_late):
         raise BackendTimeout(what="gRPC call")
-    if code is grpc.StatusCode.UNAVAILABLE or text.startswith(_LOCAL_TEXTS):
-        raise BackendFailed(what=text, sent=not text.startswith(_UNSENT_TEXT))
+    if broke_off:
+        raise BackendFailed(what=text)
+    if code is grpc.StatusCode.UNAVAILABLE and text.startswith(_UNSENT_TEXTS):
+        raise BackendFailed(what=text, sent=False)

@@ -115,12 +115,25 @@ def test_unknown_methods_are_answers_too(client: GrpcClient) -> None:
     assert fields(ask(client, "/no.Such/Method"))["Grpc-Status"] == ("12",)
 
 
-@pytest.mark.parametrize(("code", "failure"), [("14", BackendFailed), ("4", BackendTimeout)])
-def test_a_service_that_is_not_there_gave_no_answer(
-    client: GrpcClient, code: str, failure: type[Exception]
-) -> None:
-    with pytest.raises(failure):
-        ask(client, "/test.TestService/Status", EMPTY, ("x-status", code))
+@pytest.mark.parametrize("text", ["", "try me later", "Deadline Exceeded", "Socket closed"])
+@pytest.mark.parametrize("code", ["14", "4", "2", "1"])
+def test_a_backend_s_own_refusal_is_its_answer(client: GrpcClient, code: str, text: str) -> None:
+    """The library says the same codes when a call fails on its way; a gateway gets the backend's own words."""
+    headers = [("x-status", code), ("x-text", text)]
+    response = ask(client, "/test.TestService/Status", encode_frame(b"before"), *headers)
+    answered = fields(response)
+    assert (answered["Grpc-Status"], answered["Grpc-Message"]) == ((code,), (text,))
+    assert (response.status, response.body) == (200, encode_frame(b"before"))
+
+
+@pytest.mark.parametrize("code", ["14", "4"])
+def test_so_is_one_without_a_word(code: str) -> None:
+    """As a proxy or a server without messages sends it: no answer but trailers."""
+    refusal = headers_frame(*OK_HEADERS, (b"grpc-status", code.encode()), end=True)
+    with breaking_server(refusal) as port:
+        client = client_of(port)
+        assert fields(ask(client, "/a.B/C"))["Grpc-Status"] == (code,)
+        client.close()
 
 
 def test_compressed_messages_are_unpacked(client: GrpcClient) -> None:
@@ -191,6 +204,14 @@ def test_nobody_there_means_nothing_was_sent() -> None:
     client.close()
 
 
+def test_a_name_nobody_knows_means_nothing_was_sent() -> None:
+    client = client_of(1, "nobody.invalid")
+    with pytest.raises(BackendFailed) as caught:
+        ask(client)
+    assert caught.value.sent is False  # type: ignore[attr-defined]
+    client.close()
+
+
 def test_a_backend_that_comes_back_is_found_soon(counters: Counters) -> None:
     first = DemoServer("127.0.0.1:0", counters)
     first.start()
@@ -250,15 +271,23 @@ OK_HEADERS = ((b":status", b"200"), (b"content-type", b"application/grpc"))
     "answer",
     [
         headers_frame((b":status", b"404"), (b"content-type", b"text/html"), end=True),
+        headers_frame((b":status", b"503"), (b"content-type", b"text/html"), end=True),
         headers_frame((b":status", b"200"), (b"content-type", b"text/html")) + frame(0, 1, 1, b"<html>"),
         frame(3, 0, 1, (2).to_bytes(4, "big")),
+        frame(3, 0, 1, (7).to_bytes(4, "big")),
         frame(3, 0, 1, (8).to_bytes(4, "big")),
+        frame(7, 0, 0, bytes(4) + (11).to_bytes(4, "big") + b"too_many_pings"),
+        frame(1, 5, 1, b"\xff\xff\xff\xff\xff"),
+        b"no frames at all, however many bytes these are",
         headers_frame(*OK_HEADERS) + frame(0, 1, 1, encode_frame(b"a")),
         headers_frame(*OK_HEADERS) + frame(0, 1, 1, b"\0\0\0\0\x05a"),
         b"",
     ],
-    ids=["404", "html", "internal error", "cancelled", "no trailers", "half a message", "nothing"],
-)
+    ids=[
+        "404", "503", "html", "internal error", "refused", "cancelled", "goaway", "bad headers", "garbage",
+        "no trailers", "half a message", "nothing",
+    ],
+)  # fmt: skip
 def test_broken_answers_are_failures(answer: bytes) -> None:
     with breaking_server(answer) as port:
         client = client_of(port)
