@@ -57,10 +57,14 @@ def mark_process_dead(process_id: int) -> None:
 
 def exposition(directory: str | Path) -> bytes:
     """Return the text of all metrics in `directory`."""
-    from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+    from prometheus_client import CollectorRegistry, PlatformCollector, generate_latest, multiprocess
+
+    from operations.process_metrics import ProcessesCollector
 
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry, path=str(directory))
+    registry.register(ProcessesCollector(directory))
+    PlatformCollector(registry)
     return generate_latest(registry)
 
 

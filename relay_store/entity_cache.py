@@ -90,7 +90,7 @@ class _Entry(Generic[V]):
         self.stored_at = stored_at
 
 
-Count = Callable[[str, str, str], None]  # entity, "hit" or "miss", level
+Count = Callable[[str, str, str], None]  # entity, "hit" or "miss" and level, or "lock" and its result
 
 
 def no_count(entity: str, event: str, level: str) -> None:
@@ -241,7 +241,9 @@ class EntityCache(Generic[K, V]):
         if lock is None:
             return self._load_and_share(key)
         token = secrets.token_hex(8)
-        if self._try_lock(lock, token):
+        is_ours = self._try_lock(lock, token)
+        self._count(self.name, "lock", "acquired" if is_ours else "contended")
+        if is_ours:
             try:
                 return self._load_and_share(key)
             finally:

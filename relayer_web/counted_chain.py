@@ -38,5 +38,7 @@ class CountedChain:
         """The target, whose leading zero bits are shown: each doubles the relays served for one mined."""
         target: bytes = self.__getattr__("difficulty_at")(service_id, height)
         zero_bits = 8 * len(target) - int.from_bytes(target, "big").bit_length()
-        self._metrics.set("difficulty_target_bits", zero_bits, self._metrics.service(service_id))
+        self._metrics.set(
+            "ha_query_relay_mining_difficulty_target_bits", zero_bits, self._metrics.service(service_id)
+        )
         return target

@@ -113,6 +113,8 @@ class RelayingFrontEnd:
 
     def _served(self, inbound: Inbound) -> Answer:
         if is_grpc_web(inbound):
+            metrics = self._runtime.metrics
+            metrics.count("grpc_web_requests", metrics.service(inbound.headers.get("pocket-service-id", "")))
             return serve_grpc_web(inbound, lambda call: serve_grpc_relay(call, self._runtime))
         if is_preflight(inbound):
             return preflight_answer(inbound)

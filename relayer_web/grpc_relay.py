@@ -18,8 +18,9 @@ from relayer_web.admission import Relay
 from relayer_web.backends.contract import BackendFailed, BackendTimeout
 from relayer_web.grpc_refusals import OK, grpc_refusal
 from relayer_web.inbound import Inbound
-from relayer_web.pipeline import ask_backend, check, conclude, count_refused, count_served, reserved
-from relayer_web.refusals import InternalError
+from relayer_web.mining import Mining
+from relayer_web.pipeline import ask_backend, check, count_refused, count_served, reserved, settle
+from relayer_web.refusals import InternalError, row_of
 from relayer_web.responses import http_payload
 from relayer_web.simulated_http import simulate
 
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
 
 SEND_RELAY: Final = "/pocket.service.RelayService/SendRelay"
 BACKEND_ERROR_CODE: Final = 500
+REASONS: Final = {
+    "read_body_error": "recv_error",
+    "invalid_relay_request": "payload_deserialize_error",
+    "response_signer_not_configured": "no_signer",
+    "stake_exhausted": "meter_rejected",
+    "meter_error": "meter_rejected",
+    "backend_timeout": "backend_error",
+    "backend_network_error": "backend_error",
+    "signing_error": "sign_error",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +71,25 @@ def serve_grpc_relay(inbound: Inbound, runtime: Runtime) -> GrpcAnswer:
             return GrpcAnswer(OK, message=simulated.encoded)
         return GrpcAnswer(OK, message=_served(relay, inbound, runtime))
     except PocketError as error:
-        count_refused(error, relay, runtime)
-        return _refused(error, relay, inbound)
+        return _failed(error, relay, inbound, runtime)
     except Exception as error:
         runtime.on_defect(error)
-        count_refused(InternalError(), relay, runtime)
-        return _refused(InternalError(), relay, inbound)
+        return _failed(InternalError(), relay, inbound, runtime)
+
+
+def _failed(error: PocketError, relay: Relay | None, inbound: Inbound, runtime: Runtime) -> GrpcAnswer:
+    count_refused(error, relay, runtime)
+    _count_error(error, relay, runtime)
+    return _refused(error, relay, inbound)
+
+
+def _count_error(error: PocketError, relay: Relay | None, runtime: Runtime) -> None:
+    """Count a relay that ended badly, under the reference's reason where it has one (spec/relayer.md §7.1)."""
+    metrics = runtime.metrics
+    service = metrics.service(relay.service_id if relay else "")
+    reason = row_of(type(error)).reason
+    metrics.count("grpc_relays", service)
+    metrics.count("grpc_relay_errors", service, REASONS.get(reason, reason))
 
 
 def _served(relay: Relay, inbound: Inbound, runtime: Runtime) -> bytes:
@@ -77,11 +101,17 @@ def _served(relay: Relay, inbound: Inbound, runtime: Runtime) -> bytes:
             backend = ask_backend(relay, inbound, runtime)
             answered = perf_counter()
             payload = http_payload(backend, runtime.max_response_bytes)
-            response = conclude(relay, payload, position, charge, runtime)
+            response = runtime.signer.sign(relay, payload)
+            outcome = settle(relay, response, position, charge, runtime)
     except (BackendTimeout, BackendFailed) as failure:
         return _backend_error(failure, relay, runtime)
     size = len(response.encoded)
     count_served(relay, (backend.status, size), (started, asked, answered), runtime)
+    metrics = runtime.metrics
+    metrics.count("grpc_relays", relay.service_id)
+    metrics.observe("grpc_relay_latency_seconds", perf_counter() - started, relay.service_id)
+    if outcome is Mining.MINED:
+        metrics.count("grpc_relays_published", relay.service_id)
     return response.encoded
 
 
@@ -92,6 +122,7 @@ def _backend_error(failure: PocketError, relay: Relay, runtime: Runtime) -> byte
     payload = encode_http_response(HttpResponse(BACKEND_ERROR_CODE, (), body))
     response = runtime.signer.sign_error(relay, payload, BACKEND_ERROR_CODE, text)
     count_refused(failure, relay, runtime)
+    _count_error(failure, relay, runtime)
     return response.encoded
 
 

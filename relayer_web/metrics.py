@@ -23,6 +23,11 @@ SIZE_BYTES: Final = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 TRANSPORTS: Final = frozenset({"jsonrpc", "rest", "websocket", "grpc", "cometbft"})
 UNKNOWN: Final = "unknown"
 OTHER: Final = "other"
+CACHE_EVENTS: Final = {
+    "hit": "ha_cache_hits",
+    "miss": "ha_cache_misses",
+    "lock": "ha_cache_lock_acquisitions",
+}
 
 _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "relays_received": ("relays entering", ("service_id", "rpc_type")),
@@ -63,6 +68,10 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "websocket_refusals": ("handshakes refused", ("service_id", "reason")),
     "websocket_messages_forwarded": ("messages, by direction", ("service_id", "direction")),
     "websocket_relays_emitted": ("messages of backends answered as relays", ("service_id",)),
+    "grpc_relays": ("relays over gRPC and gRPC-Web", ("service_id",)),
+    "grpc_relays_published": ("of them appended to a stream", ("service_id",)),
+    "grpc_relay_errors": ("of them not answered with the backend's answer", ("service_id", "reason")),
+    "grpc_web_requests": ("calls over gRPC-Web", ("service_id",)),
     "inbound_requests_by_proto": ("relays by protocol", ("proto",)),
     "trace_spans": ("spans for a collector of traces, by what became of them", ("result",)),
     "stale_heights": ("times the node was asked because the block feed was quiet", ()),
@@ -75,6 +84,7 @@ _HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = 
     "relay_latency_seconds": ("end to end", ("service_id", "rpc_type"), FINE_S),
     "relay_pre_backend_seconds": ("before the backend", ("service_id", "rpc_type"), FINE_S),
     "relay_post_backend_seconds": ("after the backend", ("service_id", "rpc_type"), FINE_S),
+    "grpc_relay_latency_seconds": ("relays over gRPC, end to end", ("service_id",), FINE_S),
     "backend_latency_seconds": ("the backend", ("service_id", "outcome"), FINE_S),
     "validation_latency_seconds": ("verification", ("service_id", "mode"), FINE_S),
     "relay_meter_latency_seconds": ("reservation", ("service_id", "mode"), FINE_S),
@@ -93,12 +103,6 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
         ("supplier", "service_id"),
         "livemax",
     ),
-    "supplier_keys_active": ("suppliers this process signs for", (), "livemax"),
-    "difficulty_target_bits": (
-        "leading zero bits of the mining difficulty",
-        ("service_id",),
-        "livemostrecent",
-    ),
     "redis_used_memory_bytes": ("of the fullest master", (), "livemostrecent"),
     "redis_max_memory_bytes": ("of the fullest master, 0 without a limit", (), "livemostrecent"),
     "admission_open": ("1 while relays are admitted", (), "livemostrecent"),
@@ -108,6 +112,15 @@ _GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "http_pool_max_conns": ("connections allowed per host", ("service_id",), "livemax"),
     "backend_health_status": ("1 healthy, 0 not", ("service_id", "endpoint"), "livemin"),
 }
+_SHARED_GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
+    "ha_cache_current_block_height": ("last block", (), "livemostrecent"),
+    "ha_keys_supplier_keys_active": ("suppliers this process signs for", (), "livemax"),
+    "ha_query_relay_mining_difficulty_target_bits": (
+        "leading zero bits of the mining difficulty",
+        ("service_id",),
+        "livemostrecent",
+    ),
+}
 _SHARED_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_cache_hits": ("cache hits", ("cache_type", "level")),
     "ha_cache_misses": ("cache misses", ("cache_type", "level")),
@@ -115,6 +128,14 @@ _SHARED_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "ha_cache_chain_queries": ("questions to the node", ("query_type",)),
     "ha_cache_chain_query_errors": ("questions the node did not answer", ("query_type",)),
     "ha_cache_block_events_received": ("block messages heard", ()),
+    "ha_cache_lock_acquisitions": (
+        "locks of look-ups shared by processes",
+        ("cache_type", "result"),
+    ),
+    "ha_transport_redis_reconnection_attempts": ("subscriptions that were lost", ("component",)),
+    "ha_transport_redis_reconnection_success": ("subscriptions that are back", ("component",)),
+    "ha_keys_reloads": ("changes of the key set", ()),
+    "ha_keys_load_errors": ("key sources that could not be read", ()),
     "ha_keys_changes": ("supplier keys that came or went", ("type",)),
     "ha_cache_supplier_contaminated": ("supplier states that count as absent", ("source",)),
     "ha_transport_redis_published": ("entries appended", ("supplier_addr", "service_id")),
@@ -131,6 +152,7 @@ def described() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
         ("counter", _COUNTERS, "ha_relayer_", "_total"),
         ("counter", _SHARED_COUNTERS, "", "_total"),
         ("gauge", _GAUGES, "ha_relayer_", ""),
+        ("gauge", _SHARED_GAUGES, "", ""),
         ("histogram", _HISTOGRAMS, "ha_relayer_", ""),
         ("histogram", _SHARED_HISTOGRAMS, "", ""),
     ):
@@ -153,14 +175,15 @@ class RelayerMetrics:
             self._families[name] = Histogram(
                 f"ha_relayer_{name}", text, labels, buckets=buckets, registry=registry
             )
-        for name, (text, labels, mode) in _GAUGES.items():
-            self._families[name] = Gauge(
-                f"ha_relayer_{name}",
-                text,
-                labels,
-                registry=registry,
-                multiprocess_mode=mode,  # type: ignore[arg-type]
-            )
+        for table, beginning in ((_GAUGES, "ha_relayer_"), (_SHARED_GAUGES, "")):
+            for name, (text, labels, mode) in table.items():
+                self._families[name] = Gauge(
+                    f"{beginning}{name}",
+                    text,
+                    labels,
+                    registry=registry,
+                    multiprocess_mode=mode,  # type: ignore[arg-type]
+                )
         for name, (text, labels, buckets) in _SHARED_HISTOGRAMS.items():
             self._families[name] = Histogram(name, text, labels, buckets=buckets, registry=registry)
         for name, (text, labels) in _SHARED_COUNTERS.items():
@@ -194,7 +217,7 @@ class RelayerMetrics:
 
     def count_cache(self, entity: str, event: str, level: str) -> None:
         """Hook of the entity caches."""
-        self.count("ha_cache_hits" if event == "hit" else "ha_cache_misses", entity, level)
+        self.count(CACHE_EVENTS[event], entity, level)
 
     def flush(self) -> None:
         """Put what was noted into the library's metrics."""

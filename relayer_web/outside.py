@@ -38,6 +38,7 @@ class Outside:
     poll_keys: Callable[[], None]
     curve: Curve
     expect_height: Callable[[int], None] = lambda height: None  # so that nodes that are behind are left
+    key_errors: Callable[[], int] = lambda: 0  # key sources that could not be read, so far
 
 
 def outside_of(config: RelayerConfig) -> Outside:
@@ -60,6 +61,7 @@ def outside_of(config: RelayerConfig) -> Outside:
         poll_keys=lambda: _poll(keyring),
         curve=curve,
         expect_height=queries.channels.expect,
+        key_errors=lambda: keyring.errors if keyring is not None else 0,
     )
 
 

@@ -187,7 +187,7 @@ def conclude(
 
 def settle(
     relay: Relay, response: SignedResponse, checked_at: ChainPosition, charge: Charge, runtime: Runtime
-) -> None:
+) -> Mining:
     """The second half of `conclude`, for a response that is signed already."""
     mined = runtime.miner.mine(relay, response, checked_at.height, _position_now(checked_at, runtime))
     if mined.outcome is Mining.MINED:
@@ -195,6 +195,7 @@ def settle(
     if mined.outcome.charged:
         charge.keep()
     _count_mined(relay, mined.outcome, runtime)
+    return mined.outcome
 
 
 def _position_now(checked_at: ChainPosition, runtime: Runtime) -> ChainPosition:

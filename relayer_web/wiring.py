@@ -161,6 +161,7 @@ class _Wiring:
             self.store.client,
             self._handlers(),
             on_confirmed=self._resubscribed,
+            on_lost=lambda: metrics.count("ha_transport_redis_reconnection_attempts", "pubsub"),
             on_error=lambda channel, error: log.warning(
                 "message not understood", channel=channel, error=str(error)
             ),
@@ -180,6 +181,8 @@ class _Wiring:
         self._keys_seen = dict(outside.signing_keys())
         self._leaving_keys: dict[str, PrivateKey] = {}
         self._keys_left_at = 0.0
+        self._was_subscribed = False
+        self._key_errors = outside.key_errors()
         self._stopping = threading.Event()
 
     def runtime(self, make_backends: Callable[[RelayerMetrics], Backends]) -> Runtime:
@@ -320,10 +323,13 @@ class _Wiring:
         removed = {supplier: key for supplier, key in before.items() if supplier not in now}
         if removed or time.monotonic() - self._keys_left_at > LEAVING_KEY_S:
             self._leaving_keys, self._keys_left_at = removed, time.monotonic()
+        errors, self._key_errors = self.outside.key_errors() - self._key_errors, self.outside.key_errors()
+        self.metrics.count("ha_keys_load_errors", by=errors)
+        self.metrics.count("ha_keys_reloads", by=int(before.keys() != now.keys()))
         for kind, count in (("removed", len(removed)), ("added", len(now.keys() - before.keys()))):
             if count:
                 self.metrics.count("ha_keys_changes", kind, by=count)
-        self.metrics.set("supplier_keys_active", len(now))
+        self.metrics.set("ha_keys_supplier_keys_active", len(now))
 
     def _warm_up(self) -> None:
         section = self.config.cache_warmup
@@ -384,6 +390,9 @@ class _Wiring:
 
     def _resubscribed(self) -> None:
         """Messages may have been missed: read the height again, and look up again what messages would have changed."""
+        if self._was_subscribed:
+            self.metrics.count("ha_transport_redis_reconnection_success", "pubsub")
+        self._was_subscribed = True
         self.feed.read()
         self.registry.forget_all()
         self.factors.forget_all()
@@ -433,7 +442,8 @@ class _Wiring:
         if seen is not None:
             self.outside.expect_height(seen.position.height)
             self._show_active_sessions(seen.position.height)
-            self.metrics.set("current_block_height", seen.position.height)
+            for gauge in ("current_block_height", "ha_cache_current_block_height"):
+                self.metrics.set(gauge, seen.position.height)
         self.metrics.set("optimistic_queue_relays", len(self.settlements))
         self.metrics.flush()
 

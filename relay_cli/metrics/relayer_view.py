@@ -30,7 +30,7 @@ def _state(reading: Reading) -> dict[str, Any]:
         "blocks": "" if stale == "" else "not heard" if stale else "heard",
         "admission": "" if admission == "" else "open" if admission else "CLOSED",
         "store": reading.memory(RELAYER),
-        "keys": reading.number(f"{RELAYER}_supplier_keys_active"),
+        "keys": reading.number("ha_keys_supplier_keys_active"),
         "at_work": reading.number(f"{RELAYER}_active_connections"),
         "websockets": round(sum(sockets.values())),
         "unverified": reading.number(f"{RELAYER}_optimistic_queue_relays"),

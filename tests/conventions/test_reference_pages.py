@@ -19,6 +19,7 @@ from operations.config_file import describe
 from operations.setting import rule_of
 from relay_cli.main import COMMANDS
 from relay_cli.pages.__main__ import PAGES, outdated
+from relay_cli.pages.metrics import ABSENT
 from relayer_web.config import RelayerConfig
 from relayer_web.metrics import described as relayer_metrics
 
@@ -98,6 +99,13 @@ def test_no_metric_grows_with_sessions_or_blocks(described: Any) -> None:
     labels = {label for _, _, of_metric, _ in described() for label in of_metric}
     unbounded = ("session", "height", "relay", "tx", "hash", "peer", "client", "id")
     assert [label for label in labels if label in unbounded or label.endswith(("_hash", "session_id"))] == []
+
+
+def test_what_is_said_to_be_absent_is_absent_and_its_substitute_is_there() -> None:
+    names = {name for described in (relayer_metrics, miner_metrics) for name, *_ in described()}
+    assert names.isdisjoint(ABSENT)
+    instead = {name for reason in ABSENT.values() for name in re.findall(r"`(ha_\w+)`", reason)}
+    assert instead and instead - names == set()
 
 
 def _names(text: str, metric: str) -> bool:

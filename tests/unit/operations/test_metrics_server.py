@@ -64,6 +64,29 @@ def test_the_process_sums_what_others_wrote(tmp_path: Path, monkeypatch: pytest.
     assert not endpoint.is_running()
 
 
+def test_processes_are_shown_while_they_live(tmp_path: Path) -> None:
+    code = WRITER + "print(flush=True); input()"
+    environment = {**os.environ, DIRECTORY_VARIABLE: str(tmp_path)}
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdin and writer.stdout
+    assert writer.stdout.readline()
+    earlier = tmp_path / f"gauge_livesum_{os.getpid()}.db"  # of a process that had our id before us
+    earlier.write_bytes((tmp_path / f"gauge_livesum_{writer.pid}.db").read_bytes())
+    os.utime(earlier, (1, 1))
+    with serving("127.0.0.1:0", tmp_path) as port:
+        text = get(port, "/metrics")[1]
+        for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
+            values = [line.split()[1] for line in text.splitlines() if line.startswith(f'{name}{{pid="')]
+            assert len(values) == 1 and float(values[0]) > 0
+            assert f'{name}{{pid="{writer.pid}"}}' in text
+        assert "python_info{" in text
+        writer.communicate(b"\n", timeout=10)
+        text = get(port, "/metrics")[1]
+    assert "relays_total 2.0" in text and "process_" not in text
+
+
 def test_ready_follows_the_probes(tmp_path: Path) -> None:
     with serving("127.0.0.1:0", tmp_path) as probed:
         url = f"http://127.0.0.1:{probed}/health"

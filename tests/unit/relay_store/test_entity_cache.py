@@ -123,6 +123,25 @@ def test_another_process_s_question_is_awaited_and_its_lock_left_alone(store: St
     assert store.client.get("ha:cache:lock:thing:a") == b"someone else"
 
 
+def test_locks_are_counted_by_who_had_them(store: Store) -> None:
+    counted: list[tuple[str, str, str]] = []
+    made = EntityCache(
+        "thing",
+        Chain().load,
+        Lifetimes(fresh_s=60.0),
+        client=store.client,
+        shared=shared(),
+        count=lambda *event: counted.append(event),
+    )
+    made.get("a")
+    store.client.set("ha:cache:lock:thing:b", "someone else", ex=5)
+    made.get("b")
+    assert [event for event in counted if event[1] == "lock"] == [
+        ("thing", "lock", "acquired"),
+        ("thing", "lock", "contended"),
+    ]
+
+
 def test_a_lock_that_ran_out_and_was_taken_by_another_is_not_freed(store: Store) -> None:
     chain, _clock = Chain(), Clock()
 

@@ -202,6 +202,29 @@ def test_a_backend_that_is_not_there_is_told_in_a_signed_error(world: World, how
     assert world.metric("ha_relayer_relays_rejected_total", **labels) == 1
 
 
+def test_relays_over_grpc_are_counted_as_such_too(world: World) -> None:
+    """Under the reference's names and reasons (spec/relayer.md §7.1)."""
+    serve(world, relay_request())
+    world.chain.target = bytes(32)  # nothing is below it
+    serve(world, relay_request(height=115))
+    serve(world, b"no relay")
+    serve(world, flipped(relay_request()))
+    world.backends.port = 9
+    serve(world, relay_request())
+
+    def counted(name: str, **labels: str) -> float:
+        return world.metric(f"ha_relayer_grpc_{name}", **labels)
+
+    service = {"service_id": "svc"}
+    assert counted("relays_total", **service) == 4
+    assert counted("relays_total", service_id="unknown") == 1
+    assert counted("relays_published_total", **service) == 1
+    assert counted("relay_latency_seconds_count", **service) == 2
+    assert counted("relay_errors_total", service_id="unknown", reason="payload_deserialize_error") == 1
+    assert counted("relay_errors_total", **service, reason="validation_failed") == 1
+    assert counted("relay_errors_total", **service, reason="backend_error") == 1
+
+
 def test_a_supplier_without_key_cannot_be_served(world: World) -> None:
     request = relay_request()
     held = world.signing_keys.pop(address("supplier"))

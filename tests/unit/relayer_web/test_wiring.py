@@ -58,6 +58,8 @@ def publish(world: World, height: int) -> None:
 def test_blocks_are_heard(started: World) -> None:
     publish(started, 108)
     eventually(lambda: started.runtime.position.current().height == 108)
+    eventually(lambda: started.metric("ha_cache_current_block_height") == 108)
+    assert started.metric("ha_relayer_current_block_height") == 108
 
 
 def test_a_process_shows_from_its_start_that_it_admits_and_hears_blocks(started: World) -> None:
@@ -90,6 +92,9 @@ def test_what_was_told_while_a_relayer_was_cut_off_is_looked_up_again(started: W
     started.store.client.delete(started.keys.application(address("app")))
     started.store.client.client_kill_filter(_type="pubsub")
     eventually(lambda: facts.applications.get(address("app")).stake.amount == "5")
+    for event in ("attempts", "success"):
+        name = f"ha_transport_redis_reconnection_{event}_total"
+        assert started.metric(name, component="pubsub") == 1
 
 
 def test_a_supplier_state_change_is_heard(started: World) -> None:
@@ -187,7 +192,7 @@ def test_questions_to_the_chain_are_counted(started: World) -> None:
     checked_response(started.serve(relay_request()))
     assert started.metric("ha_cache_chain_queries_total", query_type="session") == 1
     assert started.metric("ha_cache_chain_query_latency_seconds_count", query_type="session") == 1
-    assert started.metric("ha_relayer_difficulty_target_bits", service_id="svc") == 20
+    assert started.metric("ha_query_relay_mining_difficulty_target_bits", service_id="svc") == 20
     started.chain.error = NodeUnavailable(text="away")
     assert started.serve(relay_request(service_id="other")).status == 503
     assert started.metric("ha_cache_chain_query_errors_total", query_type="session") == 1
@@ -210,4 +215,4 @@ def test_a_key_that_is_removed_signs_what_was_accepted_before(started: World) ->
     checked_response(started.serve(relay_request()))
     started.server.before_answer = None
     assert started.serve(relay_request()).status == 503
-    assert started.metric("ha_relayer_supplier_keys_active") == 1
+    assert started.metric("ha_keys_supplier_keys_active") == 1
