@@ -13,6 +13,7 @@ from geventhttpclient.response import HTTPParseError, HTTPResponse
 from relayer_web.backends.contract import STREAMED_TYPES, BackendFailed
 
 MAX_HEAD_BYTES: Final = 1 << 20
+FIRST_STATUS: Final = 100
 
 HTTPResponseParser = HTTPResponse.__base__  # the C parser without the library's own header store
 
@@ -75,6 +76,8 @@ class ResponseReader(HTTPResponseParser):  # type: ignore[misc,valid-type]
             self.reusable = False
             if not self.complete:
                 raise BackendFailed(what=str(error.args[0]) if error.args else "not HTTP") from None
+        if not chunk and not self.complete:  # whoever reads on would read the end for ever
+            raise BackendFailed(what="connection ended in the answer")
 
     def _on_message_begin(self) -> None:
         if self.complete:  # more than one answer to one request
@@ -104,6 +107,8 @@ class ResponseReader(HTTPResponseParser):  # type: ignore[misc,valid-type]
         if self.complete:
             return False
         self.status = self.get_code()
+        if self.status < FIRST_STATUS:
+            raise BackendFailed(what="status below 100")
         self.head_complete = self._in_body = self.status >= 200
         return self._head_request
 

@@ -89,6 +89,7 @@ def streamed(response: BackendResponse) -> bool:
         sign=lambda payload: payload,
         settle=lambda payload_hash: None,
         on_end=lambda error, batches, size: ends.append(error),
+        on_left=lambda: None,
         held=ExitStack(),
     )
     try:
