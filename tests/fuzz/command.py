@@ -73,7 +73,8 @@ def main(
       python -m tests.fuzz --target ring --target gob --seed 7
       python -m tests.fuzz --target live-http2 --inputs 5000
       python -m tests.fuzz --target http --replay /tmp/pocket-fuzz-x/http-y/find-0123456789abcdef
-      python -m tests.fuzz --results fuzz --output docs/fuzz.md
+      python -m tests.fuzz --seed 1 --results fuzz            # runs with other seeds are added up
+      python -m tests.fuzz --seed 2 --seconds 60 --results fuzz --output docs/fuzz.md
     """
     if listing:
         for name, fed in FED.items():
@@ -119,13 +120,15 @@ def replayed(targets: tuple[str, ...], path: Path) -> int:
 
 def keep_outcome(results: Path, outcome: Outcome) -> None:
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{outcome.order.target}.json").write_text(json.dumps(outcome.document(), indent=1))
+    order = outcome.order
+    name = f"{order.target}-{order.engine}-{order.seed}.json"
+    (results / name).write_text(json.dumps(outcome.document(), indent=1))
 
 
 def kept_outcomes(results: Path) -> list[Outcome]:
-    """The newest outcome of each target, in the catalogue's order."""
-    files = [results / f"{name}.json" for name in FED]
-    return [Outcome.of(json.loads(file.read_text())) for file in files if file.is_file()]
+    """All that was kept, in the catalogue's order; a run with the same target, engine and seed replaced the last one."""
+    outcomes = [Outcome.of(json.loads(file.read_text())) for file in sorted(results.glob("*.json"))]
+    return sorted(outcomes, key=lambda outcome: list(FED).index(outcome.order.target))
 
 
 def finish(outcomes: list[Outcome], where: Path, *, keep: bool) -> None:

@@ -47,29 +47,36 @@ def engine_of(outcome: Outcome) -> str:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
+    """One line for each target and engine; runs with several seeds are added up."""
     lines = [
-        "| target | fed with | inputs | accepted | seed | seconds | slowest, ms | memory, MiB | branches | finds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| target | fed with | by | inputs | accepted | seeds | seconds | slowest, ms | memory, MiB | branches | finds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [row(outcome) for outcome in outcomes]
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((outcome.order.target, outcome.order.engine), []).append(outcome)
+    lines += [row(target, engine, group) for (target, engine), group in groups.items()]
     return "\n".join(lines) + (
-        "\n\nAccepted: not refused. Memory: resident, a tenth into the run and at its end; libFuzzer's own corpus is part"
-        " of it.\nBranches: of the instrumented code, as libFuzzer counts them.\n"
+        "\n\nAccepted: not refused. Memory: resident, a tenth into the run and at its end, of the run in which it grew most;"
+        "\nlibFuzzer's own corpus is part of it, and for live targets it is that of all serving processes together."
+        "\nBranches: of the instrumented code, as libFuzzer counts them.\n"
     )
 
 
-def row(outcome: Outcome) -> str:
-    order = outcome.order
+def row(target: str, engine: str, runs: Sequence[Outcome]) -> str:
+    grown = max(runs, key=lambda run: run.last_kb - run.first_kb)
+    branches = max(run.coverage[0] for run in runs)
     cells = (
-        f"`{order.target}`",
-        FED[order.target],
-        f"{outcome.count:,}",
-        f"{outcome.accepted:,}",
-        str(order.seed),
-        f"{outcome.elapsed_s:,.0f}",
-        f"{outcome.slowest_s * 1000:.0f}",
-        f"{outcome.first_kb / 1024:.0f} → {outcome.last_kb / 1024:.0f}",
-        f"{outcome.coverage[0]:,}" if outcome.coverage[0] else "",
-        str(len(outcome.finds)),
+        f"`{target}`",
+        FED[target],
+        engine,
+        f"{sum(run.count for run in runs):,}",
+        f"{sum(run.accepted for run in runs):,}",
+        " ".join(str(run.order.seed) for run in sorted(runs, key=lambda run: run.order.seed)),
+        f"{sum(run.elapsed_s for run in runs):,.0f}",
+        f"{max(run.slowest_s for run in runs) * 1000:.0f}",
+        f"{grown.first_kb / 1024:.0f} → {grown.last_kb / 1024:.0f}",
+        f"{branches:,}" if branches else "",
+        str(sum(len(run.finds) for run in runs)),
     )
     return f"| {' | '.join(cells)} |"

@@ -109,4 +109,4 @@ def test_a_run_through_its_own_process_makes_a_page(tmp_path: Path) -> None:
         "address", engine="mutation", inputs=500, seed=3, seconds=0.0, directory=tmp_path, say=print
     )
     assert (outcome.count, outcome.finds) == (500, ()) and outcome.accepted and outcome.last_kb
-    assert "| `address` | bech32 addresses | 500 |" in page_of([outcome], "2030-01-31")
+    assert "| `address` | bech32 addresses | mutation | 1,000 |" in page_of([outcome, outcome], "2030-01-31")
