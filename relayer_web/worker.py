@@ -44,6 +44,7 @@ BODY_CHUNK_BYTES: Final = 65536
 RESTART_S: Final = 2.0
 HEARTBEAT_S: Final = 1.0
 DRAIN_CHECK_S: Final = 0.05
+CUT_OFF_S: Final = 2.0
 
 
 class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
@@ -111,13 +112,15 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
             self.notify()
             self._stopping.wait(HEARTBEAT_S)
         for server in servers:
+            _accept_waiting(server)
             server.close()
-        deadline = time.monotonic() + self.cfg.graceful_timeout
+        # The master kills what is left at its own time: those that are cut off need a moment to give back.
+        deadline = time.monotonic() + max(self.cfg.graceful_timeout - CUT_OFF_S, 0)
         while any(server.pool.free_count() != server.pool.size for server in servers):
             if time.monotonic() > deadline:
                 self.log.warning("connections are cut off: graceful timeout")
                 for server in servers:
-                    server.stop(timeout=1)
+                    server.stop(timeout=CUT_OFF_S / 2)
                 return
             self.notify()
             gevent.sleep(DRAIN_CHECK_S)
@@ -230,6 +233,14 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
         finally:
             if hasattr(chunks, "close"):
                 chunks.close()
+
+
+def _accept_waiting(server: StreamServer) -> None:
+    """Serve those who are connected and not accepted yet: closing the last listener would reset them."""
+    server.stop_accepting()
+    with contextlib.suppress(OSError):
+        while not server.full() and (accepted := server.do_read()):
+            server.do_handle(*accepted)
 
 
 def _first_of_each(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -436,6 +436,28 @@ def test_relays_on_their_way_are_finished_when_the_process_is_told_to_end(tmp_pa
         assert running.process.wait(15) == 0
 
 
+def test_who_is_connected_and_not_accepted_yet_is_served_when_the_process_is_told_to_end(tmp_path: Path) -> None:
+    """Closing the listener would reset them after they have sent their relay."""
+    with relayer_process(tmp_path, settings=SETTINGS, extensions={"workers": 2}) as running:
+        master = running.process.pid
+        workers = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+        assert len(workers) == 2
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        waiting = [Client(running) for _ in range(20)]
+        for client in waiting:
+            client.send(relay())
+        running.process.send_signal(signal.SIGTERM)
+        for worker in workers:
+            os.kill(worker, signal.SIGTERM)
+            os.kill(worker, signal.SIGCONT)
+        for client in waiting:
+            with client:
+                assert client.reply().status == 200
+                assert client.is_closed()
+        assert running.process.wait(15) == 0
+
+
 def test_a_killed_worker_costs_neither_address_nor_metrics(tmp_path: Path) -> None:
     with relayer_process(tmp_path, settings=SETTINGS, metrics=True) as running:
         with Client(running) as client:
