@@ -194,15 +194,16 @@ def deployment(
     more: Callable[[Layout], Sequence[ProcessSpec]] = lambda layout: (),
     localnet_flags: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    roles: Sequence[str] = (),
     **layout: Any,
 ) -> Iterator[Deployment]:
     """Run the named processes of `up` (all of them by default).
 
     `relayer` and `miner` change the settings, `prepare` any file of the layout, before anything starts; `more`
-    gives processes to run beside those of `up`.
+    gives processes to run beside those of `up`, whose ports are named by `roles`.
     """
     while True:
-        made = Layout(directory, free_ports(), **layout)
+        made = Layout(directory, free_ports(*roles), **layout)
         write_files(made, load_curve())
         edit_yaml(made.relayer_config, relayer)
         edit_yaml(made.miner_config, miner)

@@ -436,7 +436,9 @@ def test_relays_on_their_way_are_finished_when_the_process_is_told_to_end(tmp_pa
         assert running.process.wait(15) == 0
 
 
-def test_who_is_connected_and_not_accepted_yet_is_served_when_the_process_is_told_to_end(tmp_path: Path) -> None:
+def test_who_is_connected_and_not_accepted_yet_is_served_when_the_process_is_told_to_end(
+    tmp_path: Path,
+) -> None:
     """Closing the listener would reset them after they have sent their relay."""
     with relayer_process(tmp_path, settings=SETTINGS, extensions={"workers": 2}) as running:
         master = running.process.pid
@@ -522,7 +524,7 @@ def test_a_reload_takes_the_file_as_it_is_unless_it_is_wrong(tmp_path: Path) -> 
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    with relayer_process(tmp_path, settings=SETTINGS) as running:
+    with relayer_process(tmp_path, settings=SETTINGS, extensions={"worker_connections": 1}) as running:
         assert (ready(running, b"svc"), ready(running, b"new")) == (200, 404)
         good = file.read_text()
         file.write_text(good + "  new: {backends: {jsonrpc: {url: 'http://127.0.0.1:9'}}}\n")
@@ -532,6 +534,10 @@ def test_a_reload_takes_the_file_as_it_is_unless_it_is_wrong(tmp_path: Path) -> 
         reloaded(running)
         assert (ready(running, b"svc"), ready(running, b"new")) == (200, 200)
         assert "configuration not changed" in running.log.read_text()
+        file.write_text(good.replace("worker_connections: 1", "worker_connections: 2"))
+        reloaded(running)
+        with Client(running) as one, Client(running) as other:
+            assert one.ask(relay()).status == other.ask(relay()).status == 200
 
 
 def _metrics_status(running: RelayerProcess) -> int:

@@ -251,6 +251,26 @@ def test_a_client_that_leaves_early_pays_for_what_it_was_sent(
     client.check_mined_as(b"data: 1\n\ndata: 2\n\n")
 
 
+def test_a_client_that_does_not_read_holds_its_backend_back_and_nobody_else(
+    stage: Deployment, sender: Sender, backend: HeldBackend
+) -> None:
+    client, held = start(stage, sender, backend)
+    held.begin_stream()
+    client.begin()
+    held.sock.settimeout(0.5)
+    sent = 0
+    with pytest.raises(TimeoutError):
+        for _ in range(2000):
+            held.say(b"x" * 65_535 + b"\n")
+            sent += 1
+    assert sent < 800  # what the kernel's buffers take of 125 MiB
+    other, asked = start(stage, sender, backend)
+    asked.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    assert other.begin().status == 200
+    client.leave()
+    assert held.is_left()
+
+
 def test_a_line_without_end_ends_the_stream(stage: Deployment, sender: Sender, backend: HeldBackend) -> None:
     client, held = start(stage, sender, backend)
     held.begin_stream()
