@@ -15,6 +15,7 @@ import structlog
 from mining_tasks.config import MinerConfig
 from mining_tasks.metrics import MinerMetrics
 from pocket_protocol.types import BlockPosition
+from relay_store.block_feed import SeenBlock
 
 STALLED_BLOCKS: Final = 5  # no block for so many block times is told
 CUT_OFF_BLOCKS: Final = 2  # others are so far ahead, and nothing came for so many block times
@@ -67,12 +68,15 @@ class BlockWatch:
         else:
             log.info("blocks come again", height=self.height)
 
-    def is_cut_off(self, deployment_height: Callable[[], int]) -> bool:
-        """Whether other nodes of the deployment hear blocks that this one does not.
+    def is_cut_off(self, deployment: Callable[[], SeenBlock | None]) -> bool:
+        """Whether other nodes of the deployment have heard blocks since this one heard its last.
 
-        `deployment_height` is asked only when nothing was heard for a while.
+        `deployment` gives the last block anyone has heard of; it is asked only when nothing was heard for a while.
         """
         silence_s = self._monotonic() - self._seen_at
         if silence_s < max(CUT_OFF_BLOCKS * self._block_time_s, SHORTEST_SILENCE_S):
             return False
-        return deployment_height() >= self.height + CUT_OFF_BLOCKS
+        heard = deployment()
+        if heard is None or heard.age_s >= silence_s:
+            return False
+        return heard.position.height >= self.height + CUT_OFF_BLOCKS

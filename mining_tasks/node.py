@@ -30,7 +30,7 @@ from operations.metrics_server import DIRECTORY_VARIABLE, mark_process_dead
 from pocket_chain.blocks import BlockSource
 from pocket_protocol.errors import PocketError
 from pocket_protocol.types import BlockPosition
-from relay_store.block_feed import BlockFeed, BlockPublisher
+from relay_store.block_feed import BlockFeed, BlockPublisher, SeenBlock
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.session_state import LIVE_STATES
@@ -152,7 +152,7 @@ class Node:
 
     def _stays_away(self) -> bool:
         """Whether this node is cut off from the chain; when it comes to be, it gives everything up."""
-        away = self._watch.is_cut_off(self._deployment_height)
+        away = self._watch.is_cut_off(self._last_heard)
         if away and not self._away:
             log.error("the chain goes on without this node: its suppliers go to others")
             self._try("leave", self._leases.leave)
@@ -162,10 +162,10 @@ class Node:
         self._away = away
         return away
 
-    def _deployment_height(self) -> int:
+    def _last_heard(self) -> SeenBlock | None:
+        """The last block any node of the deployment has told of."""
         self._feed.read()
-        seen = self._feed.last()
-        return 0 if seen is None else seen.position.height
+        return self._feed.last()
 
     def _renew(self) -> None:
         self._leases.renew()

@@ -26,7 +26,7 @@ from pocket_chain.keyring import Keyring
 from pocket_protocol.curve import load_curve
 from pocket_protocol.signer import PrivateKey
 from pocket_protocol.types import BlockHash, BlockPosition, Height
-from relay_store.block_feed import BlockPublisher
+from relay_store.block_feed import BlockPublisher, SeenBlock
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.session_state import SessionSnapshot
@@ -196,6 +196,26 @@ def test_a_node_that_hears_nothing_while_others_do_gives_its_suppliers_up(
         "the chain goes on without this node: its suppliers go to others",
         "this node hears of the chain again",
     ]
+
+
+@pytest.mark.parametrize(
+    ("silence_s", "heard", "cut_off"),
+    [
+        (4.0, SeenBlock(block(99), 0.0), False),  # not for long
+        (6.0, SeenBlock(block(7), 0.0), True),
+        (6.0, SeenBlock(block(6), 0.0), False),  # one block is no lead
+        (6.0, SeenBlock(block(99), 7.0), False),  # of a time before: nobody hears anything now
+        (6.0, None, False),
+    ],
+)
+def test_cut_off_is_who_hears_nothing_while_others_do(
+    silence_s: float, heard: SeenBlock | None, cut_off: bool
+) -> None:
+    now = [100.0]
+    watch = BlockWatch(MinerConfig(block_time_seconds=2.0), MinerMetrics(CollectorRegistry()), lambda: now[0])
+    watch.saw(block(5))
+    now[0] += silence_s
+    assert watch.is_cut_off(lambda: heard) is cut_off
 
 
 def test_the_operator_hears_once_that_blocks_have_stopped_and_once_that_they_come() -> None:
