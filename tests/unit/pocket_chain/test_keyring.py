@@ -166,6 +166,19 @@ def test_half_written_files_are_not_removals(tmp_path: Path, curve: Curve) -> No
     assert keyring.poll() is not None and len(keyring.keys) == 4
 
 
+@pytest.mark.parametrize("broken", ["unreadable", "gone"])
+def test_a_source_that_fails_keeps_its_keys_beside_one_that_does_not(
+    tmp_path: Path, curve: Curve, broken: str
+) -> None:
+    listed, directory = write_list(tmp_path / "k.yaml", HEX[:2]), tmp_path / "keys"
+    directory.mkdir()
+    write_key(directory / "a.yaml", HEX[2], address(HEX[2], curve))
+    keyring = Keyring(KeysSection(keys_file=str(listed), keys_dir=str(directory)), curve)
+    listed.write_text("keys: [broken") if broken == "unreadable" else listed.unlink()
+    assert [keyring.poll() for _ in range(3)] == [None, None, None]
+    assert len(keyring.keys) == 3 and keyring.errors == 3
+
+
 def test_an_atomic_symlink_swap_is_seen(tmp_path: Path, curve: Curve) -> None:
     """Mounted secrets are replaced by moving a symlink, again and again."""
     link = tmp_path / "k.yaml"
