@@ -18,6 +18,7 @@ def relayer_sections(reading: Reading) -> Iterator[Section]:
     yield Section("Refused, by reason", _refused(reading))
     yield Section("Latency, ms", _latency(reading))
     yield Section("Backends", _backends(reading))
+    yield Section("Answers of backends", _answers(reading))
     yield Section("Caches", _caches(reading))
     yield Section("Questions to the node, ms", _node(reading))
 
@@ -101,6 +102,11 @@ def _backends(reading: Reading) -> list[dict[str, Any]]:
         }
         for (service, endpoint), value in sorted(healthy.items())
     ]
+
+
+def _answers(reading: Reading) -> list[dict[str, Any]]:
+    columns = {"answers": f"{RELAYER}_backend_requests_total"}
+    return reading.counts(columns, "service_id", "outcome", "status_code", rate_of="answers")
 
 
 def _caches(reading: Reading) -> list[dict[str, Any]]:

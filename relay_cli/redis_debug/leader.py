@@ -92,13 +92,10 @@ def _majority(deployment: Deployment, key: str) -> tuple[str, int]:
             continue
         finally:
             master.close()
-    token, count = (
-        Counter(token for token, _ in votes if token).most_common(1)[0]
-        if any(token for token, _ in votes)
-        else ("", 0)
-    )
-    if count <= len(deployment.redlock_urls) // 2:
+    most = Counter(token for token, _ in votes if token).most_common(1)
+    if not most or most[0][1] <= len(deployment.redlock_urls) // 2:
         return "", -2
+    token = most[0][0]
     return token, min(ttl_ms for voter, ttl_ms in votes if voter == token)
 
 

@@ -93,6 +93,7 @@ def test_a_relayer_shows_relays_refusals_latencies_and_its_state(relayer: tuple[
     metrics.count("relays_rejected", "svc1", "rest", "malformed", by=3)
     metrics.count("fast_fails", "svc1", by=4)
     metrics.count("validation_failures", "svc1", "bad_ring")
+    metrics.count("backend_requests", "svc1", "ok", "200", by=5)
     metrics.count_cache("session", "hit", "l1")
     metrics.count_cache("session", "miss", "l1")
     metrics.count_cache("session", "miss", "l3")
@@ -120,6 +121,7 @@ def test_a_relayer_shows_relays_refusals_latencies_and_its_state(relayer: tuple[
     assert found["backends"] == [
         {"service_id": "svc1", "endpoint": "http://b", "healthy": "NO", "in_flight": 0}
     ]
+    assert [row["answers"] for row in found["answers of backends"]] == [5]
     assert found["caches"][0] == {
         "cache": "session",
         "asked": 2,
