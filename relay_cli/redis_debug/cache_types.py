@@ -10,8 +10,8 @@ from typing import Any, Final
 from google.protobuf.json_format import MessageToJson
 
 from pocket_protocol.errors import PocketError
+from pocket_protocol.pb.pocket import proof_pb2, session_pb2, shared_pb2
 from pocket_protocol.pb.pocket.application_pb2 import Application
-from pocket_protocol.pb.pocket.shared_pb2 import Params, Service
 from pocket_protocol.wire import decode
 from relay_cli.redis_debug.deployment import Deployment
 from relay_cli.tables import printable
@@ -40,12 +40,12 @@ TYPES: Final = {
     one.name: one
     for one in (
         CacheType("application", Keys.application, "address", "applications", Application),
-        CacheType("service", Keys.service, "service_id", "services", Service),
+        CacheType("service", Keys.service, "service_id", "services", shared_pb2.Service),
         CacheType("account", Keys.account, "address"),
         CacheType(SUPPLIER, Keys.supplier, "operator_address", "suppliers"),
-        CacheType("shared_params", lambda keys, _: keys.shared_params(), message=Params),
-        CacheType("session_params", lambda keys, _: keys.session_params()),
-        CacheType("proof_params", lambda keys, _: keys.proof_params()),
+        CacheType("shared_params", lambda keys, _: keys.shared_params(), message=shared_pb2.Params),
+        CacheType("session_params", lambda keys, _: keys.session_params(), message=session_pb2.Params),
+        CacheType("proof_params", lambda keys, _: keys.proof_params(), message=proof_pb2.Params),
     )
 }
 

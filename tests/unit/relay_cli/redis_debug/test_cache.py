@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pocket_protocol.pb.pocket import proof_pb2
 from pocket_protocol.pb.pocket.application_pb2 import Application
 from relay_cli.redis_debug.cache_cleanup import clean_up, plan_cleanup
 from relay_cli.redis_debug.deployment import Deployment
@@ -78,9 +79,12 @@ def test_a_list_has_what_is_cached_and_what_is_only_known(store: Store) -> None:
 
 
 def test_params_have_one_entry_that_needs_no_name(store: Store) -> None:
-    store.client.set(KEYS.proof_params(), b"abc", ex=60)
+    params = proof_pb2.Params(proof_request_probability=0.25)
+    store.client.set(KEYS.proof_params(), params.SerializeToString(), ex=60)
     for options in ((), ("--key", "proof_params")):
-        assert read(store, "cache", "--type", "proof_params", *options)["key"] == "ha:cache:proof_params"
+        found = read(store, "cache", "--type", "proof_params", *options)
+        assert found["key"] == "ha:cache:proof_params"
+        assert json.loads(found["value"])["proof_request_probability"] == 0.25
     with listening(store, KEYS.invalidation_channel("proof_params")) as heard:
         assert debug(store, "cache", "--type", "proof_params", "--invalidate", "--all").exit_code == 0
         assert heard(1) == [("ha:events:cache:proof_params:invalidate", b'{"key":"proof_params"}')]
