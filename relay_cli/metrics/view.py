@@ -63,10 +63,14 @@ class Reading:
     ) -> list[dict[str, Any]]:
         """Return rows by label and histogram: count, mean and quantiles, multiplied by `scale`.
 
-        `whole`: of whole numbers.
+        `names` are the histograms by what a column `what` calls them. `whole`: of whole numbers.
         """
         return [
-            {**dict(zip(labels, of, strict=True)), "what": what, **_figures(found, scale, whole)}
+            {
+                **dict(zip(labels, of, strict=True)),
+                **({"what": what} if len(names) > 1 else {}),
+                **_figures(found, scale, whole),
+            }
             for what, name in names.items()
             for of, found in sorted(self.latest.distributions(name, *labels).items())
             if found.count

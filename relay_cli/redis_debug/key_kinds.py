@@ -38,16 +38,16 @@ REPLACEABLE: Final = frozenset(
     }
 )
 CONSEQUENCES: Final = {
-    TREE: "trees: relays that are not claimed, or not proved, earn nothing; a required proof that is missing is punished",
-    SUPPLIER_OF_OURS: "leases, session lists and totals of suppliers: books do not add up any more",
-    STREAM: "relay streams: relays that wait are lost",
-    REFERENCE_TREE: "trees of a reference miner: what is not proved earns nothing",
-    REFERENCE_SESSION: "session records of a reference miner: it forgets to claim and prove",
-    SUPPLIER_STATE: "supplier states: relayers refuse relays until a miner writes them again (about a minute)",
-    METER: "relay meters: sessions get their whole limit anew",
+    TREE: "relays that are not claimed, or not proved, earn nothing; a required proof that is missing is punished",
+    SUPPLIER_OF_OURS: "leases, session lists and totals: the books do not add up any more",
+    STREAM: "relays that wait are lost",
+    REFERENCE_TREE: "what is not proved earns nothing",
+    REFERENCE_SESSION: "a reference miner forgets to claim and prove",
+    SUPPLIER_STATE: "relayers refuse relays until a miner writes it again (about a minute)",
+    METER: "sessions get their whole limit anew",
     COORDINATION: "leader, heights and nodes: written again within seconds",
-    DATA_VERSION: "the format of the data: an older program would not see that it must not touch it",
-    UNKNOWN: "keys this program does not know: whose are they?",
+    DATA_VERSION: "an older program would not see that it must not touch the data",
+    UNKNOWN: "not ours, and not the reference's",
 }
 
 

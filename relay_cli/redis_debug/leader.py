@@ -11,6 +11,7 @@ import click
 from relay_cli.redis_debug.deployment import Deployment
 from relay_cli.redis_debug.fleet import (
     LIVE,
+    OURS,
     REFERENCE,
     SILENT,
     MinerNode,
@@ -35,7 +36,7 @@ def leader(context: click.Context, as_json: bool) -> None:
 
     Miner nodes of ours need no leader: each follows the chain itself. Only the beat, the safety net, is a singleton.
     A lease is healthy in the first third of its life time, ok in the second, a warning in the last. Exit code 1 when
-    no beat holds the lease.
+    no beat holds the lease, unless only a reference deployment is at work.
 
     \b
     Example:
@@ -45,15 +46,19 @@ def leader(context: click.Context, as_json: bool) -> None:
     nodes = read_nodes(deployment)
     beat = _beat(deployment, nodes)
     rows = [beat, *_reference(deployment, nodes)]
+    # a store that only a reference deployment uses needs no beat of ours
+    missing = not beat["holder"] and not (
+        any(row["holder"] for row in rows) and not any(node.kind == OURS and node.live for node in nodes)
+    )
     fleet = _nodes(deployment, nodes)
     if as_json:
         click.echo(json.dumps({"leaders": rows, "nodes": fleet}))
     else:
         show(rows, title="Leader election")
-        if not beat["holder"]:
+        if missing:
             click.echo(f"No active leader: nobody holds {beat['key']}, no beat ticks.")
         show(fleet, title="Nodes")
-    context.exit(0 if beat["holder"] else 1)
+    context.exit(1 if missing else 0)
 
 
 def lease_status(ttl_ms: int, whole_ms: int) -> str:

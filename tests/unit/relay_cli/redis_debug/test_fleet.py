@@ -83,6 +83,15 @@ def test_the_leader_of_a_reference_deployment_is_shown_and_one_that_never_ends_i
     assert rows["reference's leader"]["holder"] == ""  # its miners live, and none of them leads
 
 
+def test_a_reference_deployment_alone_needs_no_beat(store: Store) -> None:
+    ForeignMiners(store, KEYS, "reference-1").show()
+    assert debug(store, "leader").exit_code == 1
+    store.client.set(KEYS.global_leader(), "reference-1", ex=25)
+    assert "No active leader" not in debug(store, "leader").stdout and debug(store, "leader").exit_code == 0
+    heartbeat(store, KEYS, NODE)
+    assert "No active leader" in debug(store, "leader").stdout and debug(store, "leader").exit_code == 1
+
+
 @pytest.fixture
 def masters(tmp_path: Path) -> Iterator[list[str]]:
     with ExitStack() as servers:

@@ -12,6 +12,8 @@ from relay_store.keys import Keys
 from relay_store.lease import StoreLease
 from relay_store.namespace import Namespace
 from tests.mined_relays import KEYS, SUPPLIER, publish_relays
+from tests.recorded import needs_recordings
+from tests.reference_dumps import load_dump
 from tests.unit.relay_cli.redis_debug.debug_runs import SESSION_KEY, SID, TOKEN, debug, mine, read
 
 TREE_KEYS = [
@@ -136,3 +138,11 @@ def test_trees_of_a_reference_miner_go_when_their_session_is_over(
     store.client.hset(KEYS.reference_session(SUPPLIER, SID), "state", state)
     assert debug(store, "flush", "--pattern", "ha:smst:*", answer="DELETE\n").exit_code == code
     assert store.client.exists(KEYS.smst(SUPPLIER, SID, "nodes")) == code
+
+
+@needs_recordings
+def test_every_key_of_a_real_reference_deployment_has_a_kind(store: Store) -> None:
+    load_dump(store, "2x-height-704")
+    kinds = {row["kind"]: row["keys"] for row in read(store, "keys", "--stats", "--limit", 1)["kinds"]}
+    assert UNKNOWN not in kinds and kinds["reference tree"] == 28 and kinds["submission record"] == 15
+    assert debug(store, "flush", "--pattern", "ha:smst:*", answer="DELETE\n").exit_code == 1
