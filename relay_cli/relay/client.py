@@ -23,7 +23,7 @@ from pocket_protocol.signer import PrivateKey, verify
 from relay_cli.relay.grpc_connection import GrpcConnection
 from relay_cli.relay.http_connection import RelayerConnection
 from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, RelayOutcome, RelayTimes, read_payload
-from relay_cli.relay.relay_session import RelaySession, Sessions
+from relay_cli.relay.relay_session import LOG, RelaySession, Sessions
 from relay_cli.relay.socket_connection import SocketConnection
 
 RPC_TYPES: Final = {"grpc": 1, "websocket": 2, "jsonrpc": 3, "rest": 4, "cometbft": 5}
@@ -126,6 +126,7 @@ class RelayClient:
             headers = {"Content-Type": "application/x-protobuf", "Rpc-Type": rpc_type, **self.headers}
             body = connection.exchange(service_id, relay.encoded, headers)
         answered = time.perf_counter()
+        LOG.debug("%s answered %d bytes with %d", relay.supplier, len(relay.encoded), len(body))
         is_http = not isinstance(connection, SocketConnection)
         outcome = self.verified(relay, body, is_http=is_http)
         times = RelayTimes(relay.build_s, answered - started, time.perf_counter() - answered)

@@ -13,6 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from operations import logs
+from operations.sections import LoggingSection
 from operations.setting import redacted
 from pocket_chain.node import CometNode
 from pocket_chain.queries import ChainQueries
@@ -67,6 +69,21 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _keyring_options(command: Any) -> Any:
+    """Options of the reference that name a key of a Cosmos keyring: known, so that they can be refused clearly."""
+
+    def refuse(_: click.Context, parameter: click.Parameter, value: str) -> None:
+        if value:
+            text = (
+                f"{parameter.opts[0]}: a Cosmos keyring is not read; export the key with `pocketd keys export"
+            )
+            raise click.UsageError(f"{text} NAME --unsafe --unarmored-hex` and use --keys-file")
+
+    for name in ("--app-key", "--gateway-key", "--keyring-backend", "--keyring-dir"):
+        command = click.option(name, default="", hidden=True, expose_value=False, callback=refuse)(command)
+    return command
+
+
 @click.command()
 @click.argument("mode", callback=_mode)
 @click.option("--service", default="", callback=_service, help="Service id.  [required]")
@@ -82,6 +99,7 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @click.option("--app-priv-key", default="", metavar="HEX", help="Application key; others can see it in `ps`.")
 @click.option("--gateway-priv-key", default="", metavar="HEX", help="Gateway key; others can see it in `ps`.")
+@_keyring_options
 @click.option("--localnet", is_flag=True, help="Fill node, keys and relayer from a running `up`.")
 @click.option(
     "--dir", "directory", default=DEFAULT_DIRECTORY, type=click.Path(path_type=Path), help="Of `up`."
@@ -110,6 +128,7 @@ def _mode(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--sim-gateway-pubkeys", default="", metavar="HEX,HEX", help="Pinned keys.  [default: the gateway's]"
 )
+@click.option("--verbose", is_flag=True, help="Say on standard error what is asked and sent.")
 @click.option("--json", "--output-json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> None:
@@ -131,6 +150,8 @@ def relay(context: click.Context, mode: str, as_json: bool, **options: Any) -> N
     Exit code 0: every relay was served, signed and without error. 1: one was not.
     """
     _check_options(context, mode, options)
+    if options["verbose"]:
+        logs.configure(LoggingSection(level="debug", format="text"), "relay")
     try:
         target = _target(options)
         ok = _run(mode, target, as_json, options)

@@ -5,9 +5,10 @@ Shared by all threads of a load test: one thread asks the chain, the others take
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from pocket_chain.grpc_channel import rpc
 from pocket_chain.node import CometNode
@@ -20,6 +21,8 @@ from pocket_protocol.ring_members import expected_addresses, expected_keys
 from pocket_protocol.session import session_end
 from pocket_protocol.shared_params import SharedParams
 from pocket_protocol.types import Address, ApplicationAddress, Height, PublicKey, SupplierAddress
+
+LOG: Final = logging.getLogger("relay")
 
 
 class NoApplication(Refused):
@@ -114,8 +117,10 @@ class SessionSource:
         params = SharedParams.from_proto(self._queries.shared_params())
         end = session_end(params, session.header.session_end_block_height)
         addresses: list[Address] = expected_addresses(application, end)
-        return RelaySession(
+        loaded = RelaySession(
             session.header,
             tuple(SupplierAddress(supplier.operator_address) for supplier in session.suppliers),
             tuple(expected_keys(addresses, self.account_key)),
         )
+        LOG.debug("session %s, suppliers %s, ring of %s", loaded.header, loaded.suppliers, addresses)
+        return loaded

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,6 +300,16 @@ def test_the_command_shows_one_relay(arguments: list[str]) -> None:
         assert text in result.stdout
 
 
+def test_verbose_says_what_is_asked_and_sent_beside_the_result(world: World, arguments: list[str]) -> None:
+    """In a process of its own: it sets up logging."""
+    command = [sys.executable, "-m", "relay_cli", *arguments, "--json"]
+    quiet = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert quiet.stderr == ""
+    told = subprocess.run([*command, "--verbose"], capture_output=True, text=True, check=True, timeout=60)
+    assert json.loads(told.stdout)["success"]
+    assert world.chain.addresses["supplier1"] in told.stderr and "answered" in told.stderr
+
+
 def test_the_command_prints_json_and_fails_when_the_relay_fails(world: World, arguments: list[str]) -> None:
     world.relayer.status = 503
     result = CliRunner().invoke(cli, [*arguments, "--json"])
@@ -357,6 +369,8 @@ def test_simulated_relays_name_their_key_and_never_repeat_a_session(
             "a public key is 66 hex digits",
         ),
         (["--service", "a b"], "A-Z a-z 0-9"),
+        (["--app-key", "app"], "a Cosmos keyring is not read"),
+        (["--keyring-backend", "test"], "use --keys-file"),
         (["--relayer-url", "http://me:secret@h"], "without credentials"),
         (["--load-test", "--supplier", "x", "--all-suppliers"], "exclude each other"),
     ],
