@@ -166,6 +166,22 @@ def slow_until(event: threading.Event) -> Script:
     return script
 
 
+def test_services_share_no_connections(bench: Bench) -> None:
+    """reference: TestBuildClientPool_OneClientPerService: a busy service takes none of another's connections."""
+    server = bench.backend(ok())
+    path = bench.directory / "relayer.yaml"
+    one = f"{{backends: {{jsonrpc: {{url: '{server.url}'}}}}}}"
+    path.write_text(
+        "pocket_node: {query_node_rpc_url: 'http://127.0.0.1:9', query_node_grpc_url: '127.0.0.1:9'}\n"
+        f"services: {{a: {one}, b: {one}}}\n"
+    )
+    backends = ConfiguredBackends(load_relayer_config(path).config, bench.seen)
+    for service in ("a", "b", "a", "b"):
+        assert backends.call(service, "jsonrpc", BackendRequest("POST", "/", [], b"q")).status == 200
+    assert server.connections == 2
+    backends.stop()
+
+
 def test_a_time_out_is_a_wall_it_is_not_repeated_and_no_failure(bench: Bench) -> None:
     done = threading.Event()
     slow, good = bench.backend(slow_until(done)), bench.backend(ok())
@@ -288,6 +304,27 @@ def test_a_probe_asks_as_configured(bench: Bench) -> None:
             b"Authorization: Bearer b"} <= set(lines)  # fmt: skip
     assert body == b'{"a":1}'
     assert bench.seen.probes[0] == ("b0", True)
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "content_type"),
+    [
+        ("", b"GET /base/health?deep=1 HTTP/1.1", None),
+        (
+            ", method: POST, request_body: '{}', content_type: text/x",
+            b"POST /base/health?deep=1 HTTP/1.1",
+            b"text/x",
+        ),
+    ],
+)
+def test_a_probe_s_method_and_content_type(
+    bench: Bench, more: str, line: bytes, content_type: bytes | None
+) -> None:
+    server, _ = probes(bench, ok(), more)
+    lines = server.requests[0].partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert lines[0] == line
+    types = [one.partition(b": ")[2] for one in lines if one.startswith(b"Content-Type: ")]
+    assert types == ([content_type] if content_type else [])
 
 
 @pytest.mark.parametrize(

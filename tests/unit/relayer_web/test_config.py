@@ -128,6 +128,24 @@ def test_backend_addresses_get_their_scheme(transport: str, given: str, url: str
     assert target.url == url and "u:p" not in target.name
 
 
+@pytest.mark.parametrize(
+    ("text", "strategy"),
+    [
+        ("{url: 'http://a'}", "first_healthy"),
+        ("{urls: ['http://a']}", "first_healthy"),
+        ("{urls: ['http://a', 'http://b']}", "round_robin"),
+        ("{urls: ['http://a', 'http://b'], load_balancing: ''}", "round_robin"),
+        ("{urls: ['http://a', 'http://b'], load_balancing: first_healthy}", "first_healthy"),
+        ("{url: 'http://a', load_balancing: round_robin}", "round_robin"),
+    ],
+)
+def test_the_strategy_follows_from_the_number_of_addresses_unless_it_is_said(
+    text: str, strategy: str
+) -> None:
+    """reference: TestBuildPools_AutoDetect_*, TestBuildPools_Explicit*, TestBuildPools_EmptyStrategyIsAutoDetect."""
+    assert config(backend(text)).services["anvil"].backends["jsonrpc"].strategy == strategy
+
+
 def test_several_addresses_with_names() -> None:
     c = config(backend("{urls: ['http://a', {name: second, url: 'b:1'}]}"))
     one = c.services["anvil"].backends["jsonrpc"]
@@ -156,6 +174,9 @@ def test_several_addresses_with_names() -> None:
         (backend("{urls: ['http://a/x', 'https://u:hush@a/x/']}"), "duplicate URL detected: https://u:***@a/x/"),
         (backend("{urls: [{name: n, url: 'http://a'}, {name: n, url: 'http://b'}]}"), "duplicate name detected: n"),
         (backend("{urls: ['']}"), "is empty"),
+        (backend("{urls: ['http://a', ' ']}"), "backends.jsonrpc.urls[1]: "),
+        (SERVICE + "pool_profiles: {p: {max_conns_per_host: -1}}\n", "must be at least 0"),
+        (SERVICE + "timeout_profiles: {fast: {dial_timeout_seconds: -1}}\n", "must be at least 0"),
         (backend("{url: 'http://a', max_retries: 9}"), "max_retries: must be 0-3, got 9"),
         (backend("{url: 'http://a', load_balancing: random}"), "load_balancing: is invalid: 'random'"),
         (backend("{url: 'http://a', health_check: {enabled: true, interval_seconds: 1}}"), "is required when enabled"),

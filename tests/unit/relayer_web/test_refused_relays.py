@@ -15,9 +15,11 @@ from pocket_protocol import relay as relay_protocol
 from pocket_protocol.envelope import HttpRequest
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
 from relay_store.connection import Store
+from relayer_web import wiring
 from relayer_web.backends.contract import ForbiddenRequest
 from relayer_web.config import RelayMeterSection
 from relayer_web.inbound import Answer
+from tests.logs import captured
 from tests.unit.relayer_web.relay_world import (
     COST_UPOKT,
     OTHER_SERVICE,
@@ -178,9 +180,18 @@ def test_an_undeclared_transport_is_served_and_counted(world: World) -> None:
         services=["svc"],
         staked_endpoints=[{"service_id": "svc", "rpc_type": "websocket"}],
     )
-    checked_response(world.serve(relay_request()))
-    labels = {"service_id": "svc", "rpc_type": "jsonrpc"}
-    assert world.metric("ha_relayer_undeclared_transport_served_total", **labels) == 1
+    world.backends.transports.add("websocket")
+    with captured(wiring) as lines:
+        for _ in range(3):
+            checked_response(world.serve(relay_request()))
+        checked_response(world.serve(relay_request(), {"rpc-type": "4"}))
+        checked_response(world.serve(relay_request(), {"rpc-type": "2"}))
+    name = "ha_relayer_undeclared_transport_served_total"
+    assert world.metric(name, service_id="svc", rpc_type="jsonrpc") == 3
+    assert world.metric(name, service_id="svc", rpc_type="rest") == 1
+    assert world.metric(name, service_id="svc", rpc_type="websocket") == 0
+    # each (supplier, service, transport) is said once
+    assert [line["transport"] for line in lines] == ["jsonrpc", "rest"]
 
 
 @pytest.mark.parametrize(
