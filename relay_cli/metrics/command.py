@@ -18,7 +18,7 @@ from relay_cli.either_config import load_either
 from relay_cli.metrics.miner_view import MINER, miner_sections
 from relay_cli.metrics.relayer_view import RELAYER, relayer_sections
 from relay_cli.metrics.scrape import MetricsUnavailable, Scrape, metrics_url, read_metrics
-from relay_cli.metrics.view import Reading, Section
+from relay_cli.metrics.view import Reading, Section, processes
 from relay_cli.stop_signals import stop_requested
 from relay_cli.tables import json_option, show
 from relayer_web.metrics import described as described_of_relayer
@@ -120,7 +120,8 @@ def _look_at(url: str, earlier: dict[str, tuple[Scrape, float]], as_json: bool) 
     if as_json:
         click.echo(json.dumps(_document(url, reading, sections)))
     else:
-        click.secho(url if sections else f"{url}: nothing of a relayer or a miner yet", bold=True)
+        ours = any(section.rows for section in sections)
+        click.secho(url if ours else f"{url}: nothing of a relayer or a miner yet", bold=True)
         for section in sections:
             if section.rows:
                 show(section.rows, title=f"\n{section.title}", counted=False)
@@ -133,6 +134,7 @@ def _sections(reading: Reading) -> Iterator[Section]:
         yield from relayer_sections(reading)
     if reading.whole.has(f"{MINER}_"):
         yield from miner_sections(reading)
+    yield processes(reading)
 
 
 def _document(url: str, reading: Reading, sections: Sequence[Section]) -> dict[str, Any]:

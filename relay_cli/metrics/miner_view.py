@@ -30,6 +30,7 @@ def _state(reading: Reading) -> dict[str, Any]:
     return {
         "height": reading.number(f"{MINER}_current_block_height"),
         "block_s": "" if interval is None else round(interval, 1),
+        "blocks": "STALLED" if reading.number(f"{MINER}_blocks_stalled") else "heard",
         "ticks": "yes" if reading.number(f"{MINER}_leader_status") else "no",
         "suppliers": reading.number(f"{MINER}_supplier_manager_suppliers_active"),
         "fair_share": reading.number(f"{MINER}_supplier_fair_share"),

@@ -85,6 +85,26 @@ class Reading:
         return f"{used / MIB:.1f} MiB{of}"
 
 
+def processes(reading: Reading) -> Section:
+    """Return what the processes behind an endpoint use; while looking again and again also how busy each is."""
+    cpu = reading.whole.by("process_cpu_seconds_total", "pid")
+    memory = reading.whole.by("process_resident_memory_bytes", "pid")
+    files = reading.whole.by("process_open_fds", "pid")
+    recent = reading.recent.by("process_cpu_seconds_total", "pid") if reading.recent else {}
+    rows = []
+    for of in sorted(cpu, key=lambda found: (len(found[0]), found)):
+        row: dict[str, Any] = {
+            "pid": of[0],
+            "cpu_s": round(cpu[of], 1),
+            "memory_mib": round(memory.get(of, 0) / MIB, 1),
+            "open_files": round(files.get(of, 0)),
+        }
+        if recent and reading.seconds:
+            row["busy"] = f"{recent.get(of, 0.0) / reading.seconds:.0%}"
+        rows.append(row)
+    return Section("Processes", rows)
+
+
 def _added(scrape: Scrape, names: Sequence[str], labels: Sequence[str]) -> dict[tuple[str, ...], float]:
     sums: dict[tuple[str, ...], float] = {}
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from mining_tasks.metrics import MinerMetrics
 from relay_cli.main import cli
@@ -48,9 +51,21 @@ def endpoint(text: Callable[[], bytes]) -> Iterator[str]:
             thread.join()
 
 
+class HereAndNow(Collector):
+    """This process's own figures, as the endpoint has them of each process."""
+
+    def collect(self) -> Iterator[Metric]:
+        seconds = CounterMetricFamily("process_cpu_seconds", "", labels=["pid"])
+        seconds.add_metric(["7"], sum(os.times()[:2]))
+        memory = GaugeMetricFamily("process_resident_memory_bytes", "", labels=["pid"])
+        memory.add_metric(["7"], 3 << 20)
+        yield from (seconds, memory)
+
+
 @pytest.fixture
 def relayer() -> Iterator[tuple[RelayerMetrics, str]]:
     registry = CollectorRegistry()
+    registry.register(HereAndNow())
     metrics = RelayerMetrics(["svc1"], registry)
     with endpoint(lambda: generate_latest(registry)) as address:
         yield metrics, address
@@ -129,6 +144,9 @@ def test_a_relayer_shows_relays_refusals_latencies_and_its_state(relayer: tuple[
         "store_had": 0,
         "chain_asked": 1,
     }
+    (process,) = found["processes"]
+    assert (process["pid"], process["memory_mib"], process["open_files"]) == ("7", 3.0, 0)
+    assert process["cpu_s"] > 0 and "busy" not in process
     shown = run("--url", address).stdout
     assert "Refused, by reason" in shown and "From streams to trees" not in shown
 
@@ -196,6 +214,7 @@ def test_looking_again_shows_rates_and_the_latencies_of_the_interval(
     assert code == 0 and "per_s" not in first["relays"][0] and first["latency, ms"][0]["p50"] > 1000
     busy = [one for one in later if one["relays"][0]["per_s"]]
     assert busy and all(one["latency, ms"][0]["p99"] <= 25 for one in busy)
+    assert all(one["processes"][0]["busy"].endswith("%") for one in later)
     quiet = [one for one in later if not one["relays"][0]["per_s"]]
     assert all(one["latency, ms"] == [] and one["relays"][0]["served"] >= 50 for one in quiet)
 
@@ -247,7 +266,7 @@ def test_an_endpoint_without_anything_yet_says_so() -> None:
 
 def test_the_list_has_every_metric_that_the_documentation_has() -> None:
     page = (Path(__file__).resolve().parents[4] / "docs" / "metrics.md").read_text()
-    documented = re.findall(r"^\| `(ha_\w+)`", page, re.MULTILINE)
+    documented = re.findall(r"^\| `(ha_\w+)` \| (?:counter|gauge|histogram) \|", page, re.MULTILINE)
     rows = json.loads(run("--list", "--json").stdout)
     assert sorted(row["name"] for row in rows) == sorted(documented)
     assert all(row["meaning"] and row["type"] in ("counter", "gauge", "histogram") for row in rows)
