@@ -35,7 +35,7 @@ from tests.unit.relayer_web.relay_world import config_for, relay_request
 LIMITS = ConnectionLimits(HeadLimits(max_header_count=20, max_header_bytes=2000, max_url_bytes=500), 4000)
 STATUSES = frozenset({100, 200, 204, 400, 404, 405, 408, 413, 414, 417, 431, 501, 503, 505})
 HEALTH = 8  # bit of the first byte: the health port
-ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3}) [A-Za-z' -]+\r\n")
+ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3}) [A-Za-z' -]+(?:\r\n|$)")
 LENGTH = re.compile(rb"\r\nContent-Length: (\d+)(?=\r\n|$)")
 Seen = tuple[bytes, str, bool]
 

@@ -54,9 +54,10 @@ def opened_comet() -> Iterator[Attempt]:
 
     def attempt(data: bytes) -> bool:
         choice, rest = (data[0], data[1:]) if data else (0, b"")
-        server.answer = rest
+        server.answer(
+            rest if choice & RAW else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(rest) + rest
+        )
         if not choice & RAW:
-            server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(rest) + rest
             heard(rest)
         node = CometNode(f"http://127.0.0.1:{server.port}", DEADLINE_S)
         try:
