@@ -30,6 +30,7 @@ from relayer_web.mining import Mining
 from relayer_web.position import ChainPosition, HeightUnknown
 from relayer_web.publisher import PublishFailed
 from relayer_web.refusals import BackendStatus, InternalError, refusal_answer, row_of
+from relayer_web.relay_log import log_refused
 from relayer_web.responses import SignedResponse, http_payload, relay_answer
 from relayer_web.simulated_http import serve_simulated
 from relayer_web.streaming import RelayStream, passed_headers
@@ -218,6 +219,7 @@ def count_refused(error: PocketError, relay: Relay | None, runtime: Runtime) -> 
     service = metrics.service(relay.service_id) if relay else metrics.service("")
     transport = metrics.transport(relay.transport if relay else "")
     row = row_of(type(error))
+    log_refused(error, relay, row.reason)
     metrics.count("relays_received", service, transport)
     if isinstance(error, NoBackend):
         metrics.count("fast_fails", service)

@@ -30,6 +30,7 @@ from relayer_web.inbound import Answer, Inbound
 from relayer_web.pipeline import ask_backend, count_served, reserved, settle, streamed_answer, verify
 from relayer_web.position import ChainPosition
 from relayer_web.refusals import row_of
+from relayer_web.relay_log import log_refused
 from relayer_web.responses import SignedResponse, http_payload, relay_answer
 from relayer_web.settlement_queue import SettlementQueue
 from relayer_web.throttle import TooManyFailures
@@ -183,6 +184,8 @@ def drop_owed(owed: Owed, error: Exception | None, distrust: Distrust) -> None:
     elif error is not None:
         runtime.on_defect(error)
         reason = "internal_error"
+    if isinstance(error, PocketError):
+        log_refused(error, relay, reason)
     application = relay.header.application_address if owed.verified else "unknown"
     metrics.count("relays_dropped", relay.service_id, application, reason)
     if isinstance(error, ValidationFailed):

@@ -15,7 +15,7 @@ from pocket_protocol import relay as relay_protocol
 from pocket_protocol.envelope import HttpRequest
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
 from relay_store.connection import Store
-from relayer_web import wiring
+from relayer_web import relay_log, wiring
 from relayer_web.backends.contract import ForbiddenRequest
 from relayer_web.config import RelayMeterSection
 from relayer_web.inbound import Answer
@@ -108,6 +108,27 @@ def test_texts_are_escaped(world: World, service_id: str) -> None:
     """T-ESC: the reference does not escape; a service id with a quote makes its body invalid JSON."""
     answer = world.serve(relay_request(header={"service_id": service_id}))
     assert json.loads(answer.body) == {"error": f"unknown service: {service_id}"}
+
+
+def test_a_refused_relay_is_named_in_a_debug_line(world: World) -> None:
+    """With what a human needs to find it, shortened, and nothing of what was said or signed."""
+    request = relay_request(header={"session_id": "x" * 5000})
+    with captured(relay_log) as lines:
+        world.serve(request)
+        world.serve(b"no relay")
+    named, unnamed = lines
+    assert (named["log_level"], named["reason"], named["session_id"]) == (
+        "debug",
+        "validation_failed",
+        "x" * 128,
+    )
+    assert (named["service_id"], named["supplier"]) == (SERVICE, address("supplier"))
+    assert named["application"] == address("app")
+    assert named["session_end_height"] == 110
+    assert unnamed["reason"] == "invalid_relay_request"
+    whole = repr(lines)
+    assert len(whole) < 2000
+    assert "eth_blockNumber" not in whole and request.meta.signature[:16].hex() not in whole
 
 
 def test_no_supplier_address(world: World) -> None:
