@@ -6,7 +6,6 @@ Done in each worker process after the fork: connections, threads and the curve's
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +13,8 @@ import structlog
 
 from pocket_chain.facts import ChainFacts
 from pocket_protocol.errors import PocketError, Unavailable
-from pocket_protocol.signer import PrivateKey
 from relay_store.block_feed import BlockFeed
 from relay_store.connection import Store, connect
-from relay_store.entity_cache import invalidate_by_message
 from relay_store.group_commit import GroupCommit
 from relay_store.keys import Keys
 from relay_store.known_entities import APPLICATIONS, KnownEntities
@@ -27,12 +24,13 @@ from relay_store.probe import MemoryUse
 from relay_store.registry import SupplierRegistry
 from relay_store.service_factor import ServiceFactors
 from relay_store.simulation_replay import SimulationReplays
-from relay_store.subscription import Handler, Subscription
 from relayer_web.admission import Admission, Relay, ServedService
 from relayer_web.backends.contract import Backends
 from relayer_web.config import RelayerConfig
 from relayer_web.counted_chain import CountedChain
+from relayer_web.hearing import Hearing
 from relayer_web.height_alarm import HEARD, HeightAlarm
+from relayer_web.key_watch import KeyWatch
 from relayer_web.metering import Metering
 from relayer_web.metrics import RelayerMetrics
 from relayer_web.mining import Miner
@@ -53,7 +51,6 @@ from relayer_web.warmup import WarmUp
 
 COMMIT_CONNECTIONS = 4
 KEY_POLL_S = 2.0
-LEAVING_KEY_S = 60.0
 KNOWN_APPLICATIONS_S = 60.0
 METRICS_FLUSH_S = 1.0
 
@@ -157,14 +154,15 @@ class _Wiring:
             interval_s=extensions.ticket_interval_ms / 1000,
             on_error=self._ticket_failed,
         )
-        self.subscription = Subscription(
+        self.hearing = Hearing(
             self.store.client,
-            self._handlers(),
-            on_confirmed=self._resubscribed,
-            on_lost=lambda: metrics.count("ha_transport_redis_reconnection_attempts", "pubsub"),
-            on_error=lambda channel, error: log.warning(
-                "message not understood", channel=channel, error=str(error)
-            ),
+            self.keys,
+            metrics,
+            feed=self.feed,
+            facts=self.facts,
+            registry=self.registry,
+            factors=self.factors,
+            meter=self.meter,
         )
         self.throttle = FailureThrottle()
         self.distrust = Distrust(extensions.optimistic_distrust_seconds)
@@ -175,19 +173,15 @@ class _Wiring:
             self.begins("settlement", settle_owed),
             lambda owed, error: drop_owed(owed, error, self.distrust),
         )
+        self.key_watch = KeyWatch(outside, metrics)
         self.known_applications = KnownEntities(self.store, self.keys, APPLICATIONS)
         self._active_sessions: dict[tuple[str, str], int] = {}
         self._undeclared: set[tuple[str, str, str]] = set()
-        self._keys_seen = dict(outside.signing_keys())
-        self._leaving_keys: dict[str, PrivateKey] = {}
-        self._keys_left_at = 0.0
-        self._was_subscribed = False
-        self._key_errors = outside.key_errors()
         self._stopping = threading.Event()
 
     def runtime(self, make_backends: Callable[[RelayerMetrics], Backends]) -> Runtime:
         lasting = {
-            "signer": ResponseSigner(self.outside.curve, self._signing_key),
+            "signer": ResponseSigner(self.outside.curve, self.key_watch.signing_key),
             "publisher": RelayPublisher(
                 self.commits,
                 self.keys,
@@ -235,8 +229,8 @@ class _Wiring:
             "admission": Admission(
                 _services(config),
                 self.registry,
-                holds_key=self._holds_key,
-                has_keys=lambda: bool(self.outside.signing_keys()),
+                holds_key=self.key_watch.holds,
+                has_keys=self.key_watch.has_any,
                 on_optimistic=lambda relay: metrics.count(
                     "relays_served_optimistically", relay.service_id, metrics.transport(relay.transport)
                 ),
@@ -245,7 +239,7 @@ class _Wiring:
             "verifier": Verifier(
                 self.facts,
                 curve,
-                self._holds_key,
+                self.key_watch.holds,
                 self.throttle,
                 strict_signatures=extensions.strict_signatures,
                 max_ring_size=extensions.max_ring_size,
@@ -257,7 +251,7 @@ class _Wiring:
             "simulation": self._simulation(config),
             "served_first": ServedFirst(
                 lambda service_id: config.validation_mode(service_id) == "optimistic",
-                self._holds_key,
+                self.key_watch.holds,
                 self.settlements,
                 self.distrust,
             ),
@@ -274,7 +268,7 @@ class _Wiring:
         return SimulationGate(
             section,
             config.services,
-            self._holds_key,
+            self.key_watch.holds,
             SimulationReplays(self.commits, self.keys, ttl_s=2 * section.freshness_window_seconds),
             self.outside.curve,
             on_result=lambda *labels: self.metrics.count("simulated_relays", *labels),
@@ -282,13 +276,12 @@ class _Wiring:
 
     def start(self) -> None:
         """Read the height, subscribe, and start the threads. Does not wait for a store that is away."""
-        self.feed.read()
-        self.subscription.start(wait_s=1.0)
+        self.hearing.start()
         self.gate.start()
         self.flusher.start()
         self.settlements.start()
         for name, work, every_s in (
-            ("key-poll", self._poll_keys, KEY_POLL_S),
+            ("key-poll", self.key_watch.poll, KEY_POLL_S),
             ("metrics-flush", self._flush_metrics, METRICS_FLUSH_S),
             ("known-applications", self._note_applications, KNOWN_APPLICATIONS_S),
         ):
@@ -302,34 +295,12 @@ class _Wiring:
         self.settlements.stop()
         self.flusher.stop()
         self.gate.stop()
-        self.subscription.stop()
+        self.hearing.stop()
         if self.tracing:
             self.tracing.stop()
         self.metrics.flush()
         self.store.close()
         self.commit_store.close()
-
-    def _holds_key(self, supplier: str) -> bool:
-        return supplier in self.outside.signing_keys()
-
-    def _signing_key(self, supplier: str) -> PrivateKey | None:
-        """The key of a supplier; for a moment also a removed one's, for relays that were accepted before."""
-        return self.outside.signing_keys().get(supplier) or self._leaving_keys.get(supplier)
-
-    def _poll_keys(self) -> None:
-        self.outside.poll_keys()
-        before, now = self._keys_seen, dict(self.outside.signing_keys())
-        self._keys_seen = now
-        removed = {supplier: key for supplier, key in before.items() if supplier not in now}
-        if removed or time.monotonic() - self._keys_left_at > LEAVING_KEY_S:
-            self._leaving_keys, self._keys_left_at = removed, time.monotonic()
-        errors, self._key_errors = self.outside.key_errors() - self._key_errors, self.outside.key_errors()
-        self.metrics.count("ha_keys_load_errors", by=errors)
-        self.metrics.count("ha_keys_reloads", by=int(before.keys() != now.keys()))
-        for kind, count in (("removed", len(removed)), ("added", len(now.keys() - before.keys()))):
-            if count:
-                self.metrics.count("ha_keys_changes", kind, by=count)
-        self.metrics.set("ha_keys_supplier_keys_active", len(now))
 
     def _warm_up(self) -> None:
         section = self.config.cache_warmup
@@ -345,59 +316,6 @@ class _Wiring:
     def _height_asked(self) -> None:
         self.metrics.count("stale_heights")
         self.height_alarm.note_question()
-
-    def _handlers(self) -> dict[str, Handler]:
-        keys, facts = self.keys, self.facts
-
-        def counted(kind: str, handle: Handler) -> Handler:
-            def counting(payload: bytes) -> None:
-                self.metrics.count("ha_cache_invalidations", kind, "pubsub")
-                handle(payload)
-
-            return counting
-
-        def keyed(cache: Any, field_name: str) -> Handler:
-            return counted(
-                cache.name,
-                lambda payload: invalidate_by_message(payload, field_name, cache.invalidate, cache.clear),
-            )
-
-        def params_at(payload: bytes) -> None:
-            facts.shared_params_at.invalidate(int(payload))
-
-        return {
-            keys.blocks_channel(): self._hear_block,
-            keys.invalidation_channel("application"): keyed(facts.applications, "address"),
-            keys.invalidation_channel("account"): keyed(facts.accounts, "address"),
-            keys.invalidation_channel("service"): keyed(facts.services, "service_id"),
-            keys.invalidation_channel("supplier"): counted(
-                "supplier",
-                lambda payload: invalidate_by_message(
-                    payload, "operator_address", self.registry.forget, self.registry.forget_all
-                ),
-            ),
-            keys.invalidation_channel("shared_params"): counted(
-                "shared_params", lambda payload: facts.shared_params.clear()
-            ),
-            keys.invalidation_channel("service_factor"): counted("service_factor", self.factors.hear),
-            keys.params_channel(): counted("shared_params_at", params_at),
-            keys.meter_cleanup_channel(): self.meter.hear_cleanup,
-        }
-
-    def _hear_block(self, payload: bytes) -> None:
-        self.metrics.count("ha_cache_block_events_received")
-        self.feed.hear(payload)
-
-    def _resubscribed(self) -> None:
-        """Messages may have been missed: read the height again, and look up again what messages would have changed."""
-        if self._was_subscribed:
-            self.metrics.count("ha_transport_redis_reconnection_success", "pubsub")
-        self._was_subscribed = True
-        self.feed.read()
-        self.registry.forget_all()
-        self.factors.forget_all()
-        for cache in (self.facts.applications, self.facts.services, self.facts.shared_params):
-            cache.clear()
 
     def _meter_is_sound(self, metering: Metering, service_id: str) -> bool:
         """Whether a relay of now could be priced and charged; nothing is changed (spec/relayer.md §2.10)."""
