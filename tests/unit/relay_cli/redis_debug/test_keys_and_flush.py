@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from relay_cli.redis_debug.key_kinds import REPLACEABLE, UNKNOWN, KeyKinds, Named
 from relay_store.connection import Store
-from relay_store.keys import Keys
+from relay_store.keys import Keys, LeaseKeys
 from relay_store.lease import StoreLease
 from relay_store.namespace import Namespace
 from tests.mined_relays import KEYS, SUPPLIER, publish_relays
@@ -22,8 +24,31 @@ TREE_KEYS = [
 ]
 
 
+def spelled_by(keys: Keys) -> Iterator[tuple[str, str]]:
+    """Yield (builder, a key of its) for every builder there is; channels and patterns are no keys."""
+    for name, build in inspect.getmembers(keys, inspect.ismethod):
+        if name.startswith("_") or name.endswith(("_channel", "_pattern")) or name == "consumer_group":
+            continue
+        parameters = inspect.signature(build).parameters.values()
+        examples = {"phase": "claim"}
+        spelled = build(
+            *(7 if one.annotation == "int" else examples.get(one.name, "x1") for one in parameters)
+        )
+        for key in (
+            (spelled.lease, spelled.epoch, spelled.owner) if isinstance(spelled, LeaseKeys) else (spelled,)
+        ):
+            if key is not None:
+                yield name, key
+
+
+@pytest.mark.parametrize("name_and_key", list(spelled_by(KEYS)), ids=lambda pair: pair[0])
+def test_no_key_is_of_unknown_kind(name_and_key: tuple[str, str]) -> None:
+    """A key that is added to `keys.py` must say whether `flush` may take it."""
+    assert KeyKinds(KEYS).of(name_and_key[1].encode()).kind != UNKNOWN
+
+
 @pytest.mark.parametrize("keys", [KEYS, Keys(Namespace(base="a:b", own="c:d", cache="e.f"))])
-def test_every_key_there_is_a_builder_of_has_a_kind(keys: Keys) -> None:
+def test_the_name_of_a_key_says_its_kind_and_whose_it_is(keys: Keys) -> None:
     def of(key: str) -> Named:
         return KeyKinds(keys).of(key.encode())
 
