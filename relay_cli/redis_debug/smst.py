@@ -16,8 +16,7 @@ from pocket_protocol.types import ComputeUnits
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
 from relay_cli.tables import json_option, printable, show, show_fields
 from relay_store.leaves import Leaves, Seal
-from relay_store.session_state import SessionRecord
-from relay_store.sessions import Sessions
+from relay_store.session_state import SessionRecord, read_record
 
 
 @click.command("smst")
@@ -63,16 +62,17 @@ def _print(ours: list[dict[str, Any]], foreign: list[dict[str, Any]]) -> None:
 def _tree(deployment: Deployment, supplier: str, session: str, limit: int) -> dict[str, Any] | None:
     """Return what is stored of one supplier's tree and what is wrong with it; None where there is nothing."""
     leaves = Leaves(deployment.store, deployment.keys, supplier, session)
-    record = Sessions(deployment.store, deployment.keys, supplier).read(session)
-    pipeline = deployment.store.node(leaves.leaves_key).pipeline(transaction=True)  # one moment of all four
+    pipeline = deployment.store.node(leaves.leaves_key).pipeline(transaction=True)  # all of one moment
     for ask, key in (
+        (pipeline.hgetall, deployment.keys.session(supplier, session)),
         (pipeline.hlen, leaves.leaves_key),
         (pipeline.strlen, leaves.index_key),
         (pipeline.get, leaves.seal_key),
         (pipeline.get, leaves.root_key),
     ):
         ask(key)
-    count, length, raw_seal, raw_root = pipeline.execute()
+    raw, count, length, raw_seal, raw_root = pipeline.execute()
+    record = read_record(raw) if raw else None
     if record is None and not (count or length or raw_seal or raw_root):
         return None
     problems: list[str] = []
