@@ -25,7 +25,7 @@ from relay_store.connection import Store, connect
 def free_port() -> int:
     """Return a port nobody listens on. The server library's own search knows a hundred, and two may find the same."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("", 0))  # any address: the server library wants that, and connections hold ports of one
         port: int = probe.getsockname()[1]
     return port
 
