@@ -17,6 +17,8 @@ from pocket_protocol.wire import decode
 # (name, values) in ascending order of the names; values in the order they were sent
 Headers = tuple[tuple[str, tuple[str, ...]], ...]
 
+MAX_HEADERS = 10_000  # names; a million of them are ten megabytes, and seconds to look at
+
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -96,12 +98,17 @@ def encode_http_response(response: HttpResponse) -> bytes:
 
 
 def _decoded_headers(message: POKTHTTPRequest | POKTHTTPResponse) -> Headers:
+    if len(message.header) > MAX_HEADERS:
+        raise Undecodable("too many headers", headers=len(message.header))
     header = message.header  # the network goes by the map's keys, not by the key repeated in the entry
     return tuple((name, tuple(header[name].values)) for name in sorted(header))
 
 
 def decode_http_request(payload: bytes) -> HttpRequest:
-    """Parse the payload of an HTTP relay request. Raises `Undecodable`, also when it is empty (decisions D7)."""
+    """Parse the payload of an HTTP relay request. Raises `Undecodable`, also when it is empty (decisions D7).
+
+    Narrower than the network's decoder: more than `MAX_HEADERS` names are refused.
+    """
     if not payload:
         raise Undecodable("empty payload")
     message = decode(POKTHTTPRequest, payload)

@@ -38,12 +38,19 @@ def encode_frame(message: bytes, flag: int = PLAIN) -> bytes:
     return bytes((flag,)) + len(message).to_bytes(4, "big") + message
 
 
-def split_frames(body: bytes, flags: Iterable[int] = (PLAIN, COMPRESSED)) -> list[Frame]:
-    """Return the frames of a body, none for an empty one. Raises `BrokenFrames`, also for another flag."""
+def split_frames(
+    body: bytes, flags: Iterable[int] = (PLAIN, COMPRESSED), most: int | None = None
+) -> list[Frame]:
+    """Return the frames of a body, none for an empty one. Raises `BrokenFrames`, also for another flag.
+
+    A body with more than `most` frames is refused at the first that is too many: empty ones cost their sender little.
+    """
     allowed = frozenset(flags)
-    frames = []
+    frames: list[Frame] = []
     position = 0
     while position < len(body):
+        if len(frames) == most:
+            raise BrokenFrames("more frames than expected", most=most)
         start = position + _PREFIX_BYTES
         end = start + int.from_bytes(body[position + 1 : start], "big")
         if end > len(body) or start > len(body):

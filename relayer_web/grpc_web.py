@@ -34,6 +34,7 @@ from relayer_web.refusals import INVALID_ARGUMENT, RESOURCE_EXHAUSTED
 
 CONTENT_TYPE: Final = "application/grpc-web"
 TEXT_TYPE: Final = "application/grpc-web-text"
+MAX_FRAMES: Final = 16  # a message and its trailers, and room for clients that cut them up
 _EXPOSED: Final = "Grpc-Status, Grpc-Message"
 _DAY_S: Final = 86400
 
@@ -98,7 +99,7 @@ def _message(body: bytes, is_text: bool) -> bytes:
     """The one message of a request; trailers after it do not matter. Raises `NoRequest`."""
     try:
         plain = base64.b64decode(body, validate=True) if is_text else body
-        frames = split_frames(plain, (PLAIN, COMPRESSED, TRAILERS))
+        frames = split_frames(plain, (PLAIN, COMPRESSED, TRAILERS), MAX_FRAMES)
     except (binascii.Error, BrokenFrames) as error:
         raise NoRequest from error
     messages = [frame for frame in frames if frame.flag != TRAILERS]

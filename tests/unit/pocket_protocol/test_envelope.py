@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,6 +81,22 @@ def test_arbitrary_bytes_give_an_envelope_or_a_typed_refusal(payload: bytes) -> 
             decode(payload)
         except Malformed:
             pass
+
+
+def test_an_envelope_with_headers_without_end_is_refused_before_they_are_looked_at() -> None:
+    headers = tuple((f"X-{number:05}", ("a",)) for number in range(envelope.MAX_HEADERS + 1))
+    for encode, decode, message in (
+        (
+            envelope.encode_http_request,
+            envelope.decode_http_request,
+            envelope.HttpRequest("GET", "/", headers),
+        ),
+        (envelope.encode_http_response, envelope.decode_http_response, envelope.HttpResponse(200, headers)),
+    ):
+        with pytest.raises(Undecodable, match="too many headers"):
+            decode(encode(message))  # type: ignore[operator]
+        fewer = replace(message, headers=headers[1:])  # type: ignore[type-var]
+        assert decode(encode(fewer)) == fewer  # type: ignore[operator]
 
 
 def test_lone_surrogates_do_not_break_the_message() -> None:

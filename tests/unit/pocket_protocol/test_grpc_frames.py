@@ -56,6 +56,15 @@ def test_broken_frames(body: str) -> None:
         split_frames(bytes.fromhex(body))
 
 
+def test_no_more_frames_are_read_than_asked_for() -> None:
+    body = encode_frame(b"a") * 3
+    assert len(split_frames(body, most=3)) == 3
+    with pytest.raises(BrokenFrames, match="more frames"):
+        split_frames(body, most=2)
+    with pytest.raises(BrokenFrames, match="more frames"):
+        split_frames(encode_frame(b"") * 2 + b"broken", most=1)  # the rest is not looked at
+
+
 def test_trailers_end_a_web_body() -> None:
     body = encode_frame(b"x") + encode_trailers([("Grpc-Status", "0"), ("grpc-message", "")])
     assert split_frames(body, (PLAIN, TRAILERS))[1] == Frame(

@@ -71,6 +71,7 @@ def test_a_bad_end_is_in_headers_and_trailers() -> None:
         (inbound(b""), "3"),
         (inbound(encode_frame(b"a") * 2), "3"),
         (inbound(encode_frame(b"a", 1)), "3"),
+        (inbound(encode_frame(b"a") + encode_frame(b"", 0x80) * 1000), "3"),
         (inbound(encode_frame(b"a")[:-1] + b""), "3"),
         (inbound(b"!", TEXT), "3"),
         (inbound(encode_frame(b"a"), path="/other/Method"), "12"),

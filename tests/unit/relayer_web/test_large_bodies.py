@@ -1,0 +1,68 @@
+"""Ten megabytes of the cheapest parts there are: refused, or taken, within a second of CPU, before anything is known of the sender."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+
+from pocket_protocol import grpc_frames
+from pocket_protocol.canonical import varint
+from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
+from relayer_web.admission import NotARelay, parse
+from relayer_web.grpc_relay import SEND_RELAY, GrpcAnswer
+from relayer_web.grpc_web import serve_grpc_web
+from relayer_web.inbound import Inbound
+
+BYTES = 10_000_000
+LIMIT_S = 1.0
+
+pytestmark = pytest.mark.stress
+
+
+def field(tag: bytes, value: bytes) -> bytes:
+    return tag + varint(len(value)) + value
+
+
+def relay(payload: bytes) -> bytes:
+    request = RelayRequest(payload=payload)
+    request.meta.session_header.service_id = "svc"
+    return request.SerializeToString()
+
+
+def header_names() -> bytes:
+    names = itertools.islice(itertools.product(range(1, 127), repeat=3), BYTES // 9)
+    return b"".join(field(b"\x12", field(b"\x0a", bytes(name)) + b"\x12\x00") for name in names)
+
+
+BODIES = {
+    "header names": relay(header_names()),
+    "the same header": relay(field(b"\x12", b"\x0a\x01a\x12\x00") * (BYTES // 7)),
+    "header values": relay(field(b"\x12", field(b"\x0a", b"a") + field(b"\x12", b"\x12\x00" * (BYTES // 2)))),
+    "unknown fields": relay(b"\x0a\x01G") + b"\x18\x01" * (BYTES // 2),
+    "unknown fields of the payload": relay(b"\x0a\x01G" + b"\x28\x01" * (BYTES // 2)),
+    "headers of the session": field(b"\x0a", b"\x0a\x00" * (BYTES // 2)) + relay(b"\x0a\x01G"),
+    "signatures": field(b"\x0a", b"\x1a\x00" * (BYTES // 2)) + relay(b"\x0a\x01G"),
+    "groups": relay(b"\x0a\x01G") + (b"\x7b" * 90 + b"\x7c" * 90) * (BYTES // 180),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_of_many_parts_costs_little(name: str) -> None:
+    started = time.process_time()
+    try:
+        parse(Inbound(BODIES[name], {}))
+    except NotARelay:
+        pass
+    assert time.process_time() - started < LIMIT_S
+
+
+@pytest.mark.parametrize("flag", [grpc_frames.PLAIN, grpc_frames.TRAILERS])
+def test_a_call_of_many_frames_costs_little(flag: int) -> None:
+    body = grpc_frames.encode_frame(b"", flag) * (BYTES // 5)
+    inbound = Inbound(body, {"content-type": "application/grpc-web"}, method="POST", path=SEND_RELAY)
+    started = time.process_time()
+    answer = serve_grpc_web(inbound, lambda call: GrpcAnswer(0, message=b"x"))
+    assert b"grpc-status: 3" in answer.body
+    assert time.process_time() - started < LIMIT_S
