@@ -210,7 +210,8 @@ def send_all(
             first = memory_kb(serving_processes(running))
         if time.monotonic() - said > SAY_EVERY_S:
             said = time.monotonic()
-            say(f"{tally.count:,} connections")
+            sizes = ", ".join(f"{kb // 1024}" for kb in memory_kb(serving_processes(running)).values())
+            say(f"{tally.count:,} connections, processes of {sizes} MiB")
     return first or memory_kb(serving_processes(running))
 
 
