@@ -12,7 +12,7 @@ from typing import Final
 
 from relay_store.connection import Store
 from relay_store.keys import Keys
-from relay_store.scripts import Call, run_script, run_scripts
+from relay_store.scripts import run_over, run_script
 from relay_store.session_state import LIVE_STATES
 from relay_store.store_errors import store_errors
 
@@ -79,10 +79,8 @@ class ForeignMiners:
 
     def renew(self, suppliers: Collection[str]) -> None:
         """Prolong the reference's leases of what we own."""
-        arguments = (self._miner, CLAIM_TTL_S * 1000)
-        calls = [Call((self._keys.miner_claim(supplier),), arguments) for supplier in suppliers]
-        if calls:
-            run_scripts(self._store, "lease_renew", calls)
+        claims = [(self._keys.miner_claim(supplier),) for supplier in suppliers]
+        run_over(self._store, "lease_renew", claims, self._miner, CLAIM_TTL_S * 1000)
 
     def release(self, supplier: str) -> None:
         """Give the reference's lease up if it is ours."""

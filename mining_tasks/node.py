@@ -33,6 +33,7 @@ from pocket_protocol.types import BlockPosition
 from relay_store.block_feed import BlockFeed, BlockPublisher, SeenBlock
 from relay_store.connection import Store
 from relay_store.keys import Keys
+from relay_store.scripts import ask_each
 from relay_store.session_state import LIVE_STATES
 from relay_store.sessions import Sessions
 from relay_store.store_errors import store_errors
@@ -236,11 +237,8 @@ class Node:
         suppliers = self._leases.owned
         if not suppliers:
             return
-        with store_errors():
-            pipeline = self._store.client.pipeline(transaction=False)
-            for supplier in suppliers:
-                pipeline.zcount(self._keys.sessions(supplier), height - HORIZON_BLOCKS, height)
-            counts = pipeline.execute()
+        lists = [self._keys.sessions(supplier) for supplier in suppliers]
+        counts = ask_each(self._store, "ZCOUNT", lists, height - HORIZON_BLOCKS, height)
         due = [supplier for supplier, count in zip(suppliers, counts, strict=True) if count]
         # it asks for the last block itself: one that waits does for all blocks that come meanwhile
         self._send(ADVANCE, due, unless_waiting=True)

@@ -6,8 +6,11 @@ something behind; this finds it.
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Final
 from zlib import crc32
 
@@ -17,9 +20,11 @@ from celery import Celery
 from mining_tasks.advance import HORIZON_BLOCKS
 from mining_tasks.cache_refresh import CacheRefresh
 from mining_tasks.registration import Registration
-from mining_tasks.routing import ACCUMULATE, ADVANCE, supplier_queue
+from mining_tasks.routing import ACCUMULATE, ADVANCE, TIDY, supplier_queue
 from mining_tasks.wiring import Miner
 from relay_store.probe import memory_use
+from relay_store.relay_stream import stream_lengths
+from relay_store.scripts import ask_each
 from relay_store.service_factor import ServiceFactors
 from relay_store.store_errors import store_errors
 
@@ -27,6 +32,7 @@ SWEEP_S: Final = 1.0  # how often `streams` is called
 SHORTEST_PERIOD_S: Final = 5
 STALE_S: Final = 30.0  # relays that wait so long are told
 TOLD_EVERY_S: Final = 60.0
+TOGETHER: Final = 50
 
 log = structlog.get_logger("sweep")
 
@@ -47,8 +53,8 @@ class Sweep:
 
     def streams(self) -> None:
         """Send owned suppliers with entries waiting and no task on its way to accumulation."""
-        lengths = self._ask(self._managed(), lambda pipe, s: pipe.xlen(self._miner.keys.relay_stream(s)))
-        waiting = [supplier for supplier, length in lengths if length]
+        lengths = stream_lengths(self._miner.store, self._miner.keys, self._managed)
+        waiting = [supplier for supplier, length in lengths.items() if length]
         self._send(ACCUMULATE, self._idle(self._owned(waiting)))
         self._tell_stale(waiting)
 
@@ -58,9 +64,7 @@ class Sweep:
             return
         keys = self._miner.keys
         now_s = self._store_time_s(keys.relay_stream(waiting[0]))
-        for supplier, oldest in self._ask(
-            waiting, lambda pipe, s: pipe.xrange(keys.relay_stream(s), count=1)
-        ):
+        for supplier, oldest in self._ask("XRANGE", keys.relay_stream, waiting, "-", "+", "COUNT", 1):
             age_s = now_s - int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else 0.0
             if age_s < STALE_S:
                 continue
@@ -78,20 +82,36 @@ class Sweep:
         height = self._miner.facts.height()
         period_s = max(SHORTEST_PERIOD_S, int(2 * self._miner.config.block_time_seconds))
         turn = int(time.time()) % period_s
-        suppliers = [one for one in self._managed() if crc32(one.encode()) % period_s == turn]
-        keys = self._miner.keys
-        due = [
-            supplier
-            for supplier, count in self._ask(
-                suppliers, lambda pipe, s: pipe.zcount(keys.sessions(s), height - HORIZON_BLOCKS, height)
-            )
-            if count
-        ]
+        suppliers = [one for one in self._managed if crc32(one.encode()) % period_s == turn]
+        over = self._ask("ZCOUNT", self._miner.keys.sessions, suppliers, height - HORIZON_BLOCKS, height)
+        due = [supplier for supplier, count in over if count]
         self._send(ADVANCE, self._idle(self._owned(due)))
 
     def send_all(self, task: str) -> None:
         """Send every owned supplier, unless its queue is busy, to `task`."""
-        self._send(task, self._idle(self._owned(self._managed())))
+        self._send_together(task, self._managed)
+
+    def tidy(self) -> None:
+        """Send every owned supplier that has sessions to be tidied."""
+        listed = self._ask("ZCARD", self._miner.keys.sessions, self._managed)
+        self._send_together(TIDY, [supplier for supplier, count in listed if count])
+
+    def _send_together(self, task: str, suppliers: Sequence[str]) -> None:
+        """Send a task to each owner for some of its suppliers at once: a message costs more than what is done here.
+
+        In no order, so that it is not always the same that a task has no time for.
+        """
+        owned: defaultdict[bytes, list[str]] = defaultdict(list)
+        for supplier, token in self._ask("GET", self._miner.keys.lease, suppliers):
+            if token is not None:
+                owned[token].append(supplier)
+        with self._app.producer_or_acquire() as producer:
+            for of_owner in owned.values():
+                idle = self._idle(of_owner)
+                random.shuffle(idle)
+                for first in range(0, len(idle), TOGETHER):
+                    some = idle[first : first + TOGETHER]
+                    self._send_task(task, some, producer)
 
     def publish_service_factors(self) -> None:
         """Write the configured factors anew before they run out (T21)."""
@@ -126,6 +146,7 @@ class Sweep:
         metrics.set("ha_miner_redis_used_memory_bytes", use.used)
         metrics.set("ha_miner_redis_max_memory_bytes", use.limit)
 
+    @cached_property
     def _managed(self) -> list[str]:
         """All registered suppliers, and this node's own: the task that registers one may have been lost."""
         return sorted({*self._registration.managed(), *self._miner.signing_keys()})
@@ -135,17 +156,13 @@ class Sweep:
 
         Leases over independent masters are shown in the data store as well.
         """
-        lease = self._miner.keys.lease
-        return [s for s, owned in self._ask(suppliers, lambda pipe, s: pipe.exists(lease(s))) if owned]
+        return [s for s, owned in self._ask("EXISTS", self._miner.keys.lease, suppliers) if owned]
 
-    def _ask(self, suppliers: Sequence[str], question: Any) -> list[tuple[str, Any]]:
-        if not suppliers:
-            return []
-        with store_errors():
-            pipeline = self._miner.store.client.pipeline(transaction=False)
-            for supplier in suppliers:
-                question(pipeline, supplier)
-            return list(zip(suppliers, pipeline.execute(), strict=True))
+    def _ask(
+        self, command: str, key: Callable[[str], str], suppliers: Sequence[str], *arguments: Any
+    ) -> list[tuple[str, Any]]:
+        replies = ask_each(self._miner.store, command, [key(supplier) for supplier in suppliers], *arguments)
+        return list(zip(suppliers, replies, strict=True))
 
     def _idle(self, suppliers: Sequence[str]) -> list[str]:
         """Those whose queue is empty."""
@@ -163,6 +180,9 @@ class Sweep:
             return
         with self._app.producer_or_acquire() as producer:
             for supplier in suppliers:
-                self._app.send_task(
-                    task, args=(supplier,), queue=supplier_queue(supplier), producer=producer, expires=60.0
-                )
+                self._send_task(task, [supplier], producer)
+
+    def _send_task(self, task: str, suppliers: Sequence[str], producer: Any) -> None:
+        """Send a task about suppliers of one owner to the queue of the first."""
+        queue = supplier_queue(suppliers[0])
+        self._app.send_task(task, args=suppliers, queue=queue, producer=producer, expires=60.0)

@@ -6,7 +6,7 @@ An error is logged and counted, and the task ends: blocks, tickets and the sweep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -35,9 +35,9 @@ from mining_tasks.routing import (
 )
 from mining_tasks.sweep import Sweep
 from mining_tasks.tidying import tidy
-from pocket_protocol.errors import PocketError
+from pocket_protocol.errors import Malformed, PocketError, Refused
 from pocket_protocol.types import SupplierAddress
-from relay_store.fence import NotOwner
+from relay_store.fence import NotOwner, is_owner
 from relay_store.relay_stream import stream_length
 
 ADVANCE_LOCKS = "advance"
@@ -55,17 +55,39 @@ def _task(name: str) -> Callable[[Callable[..., None]], Any]:
             metrics = process.process_metrics()
             try:
                 run(*args, **kwargs)
-            except NotOwner:
-                log.info("supplier belongs to another node", task=name, about=args)
             except PocketError as error:
-                metrics.count("ha_miner_task_failures", name.partition(".")[2], error.reason)
-                log.warning("task failed", task=name, about=args, reason=error.reason, error=str(error)[:500])
+                _tell(name, args, error)
             finally:
                 metrics.observe("ha_miner_task_seconds", time.monotonic() - started, name.partition(".")[2])
 
         return app.task(name=name, shared=False)(shell)
 
     return register
+
+
+def _tell(task: str, about: Sequence[Any], error: PocketError) -> None:
+    """Log and count what ended a task, or a supplier's part of it."""
+    if isinstance(error, NotOwner):
+        log.info("supplier belongs to another node", task=task, about=about)
+        return
+    process.process_metrics().count("ha_miner_task_failures", task.partition(".")[2], error.reason)
+    log.warning("task failed", task=task, about=about, reason=error.reason, error=str(error)[:500])
+
+
+def _each(task: str, suppliers: Sequence[str], do: Callable[[str], None]) -> None:
+    """Do something for suppliers of this node; what is wrong with one keeps no other back.
+
+    Ends when the time of a task is over, or with `Unavailable`: what is left is done next time.
+    """
+    deadline = time.monotonic() + process.workplace().miner.config.extensions.task_slice_seconds
+    for done, supplier in enumerate(suppliers):
+        if time.monotonic() > deadline:
+            log.warning("no time for all suppliers", task=task, done=done, of=len(suppliers))
+            return
+        try:
+            do(supplier)
+        except (Refused, Malformed) as error:
+            _tell(task, (supplier,), error)
 
 
 def _count(supplier: str, outcome: Outcome) -> None:
@@ -129,30 +151,38 @@ def take_over(supplier: str) -> None:
 
 
 @_task(REGISTER)
-def register(supplier: str) -> None:
-    """Tell relayers what the chain says of a supplier."""
-    _register(supplier)
+def register(*suppliers: str) -> None:
+    """Tell relayers what the chain says of suppliers."""
+    _each(REGISTER, suppliers, _register)
 
 
 def _register(supplier: str) -> None:
     place, address = process.workplace(), SupplierAddress(supplier)
     if address not in place.held.current:
-        place.registration.withdraw(address, "key_removal")
+        if is_owner(
+            place.miner.store, place.miner.keys, supplier, place.miner.token
+        ):  # else it has a key elsewhere
+            place.registration.withdraw(address, "key_removal")
         return
     place.registration.refresh(address, place.miner.facts.height())
 
 
 @_task(TIDY)
-def tidy_sessions(supplier: str) -> None:
+def tidy_sessions(*suppliers: str) -> None:
     """Drop what has run out, and look at sessions that ended long ago."""
+    _each(TIDY, suppliers, _tidy)
+
+
+def _tidy(supplier: str) -> None:
     tidy(SupplierAddress(supplier), process.workplace().miner)
     _advance(supplier, everything=True)
 
 
 @_task(CHECK_BALANCE)
-def check_supplier_balance(supplier: str) -> None:
+def check_supplier_balance(*suppliers: str) -> None:
     """Warn before a supplier cannot pay."""
-    check_balance(SupplierAddress(supplier), process.workplace().miner)
+    miner = process.workplace().miner
+    _each(CHECK_BALANCE, suppliers, lambda supplier: check_balance(SupplierAddress(supplier), miner))
 
 
 # --- sent by the beat, with the epoch of the beat that sent them
@@ -193,7 +223,7 @@ def refresh_caches(epoch: int) -> None:
 def clean_up(epoch: int) -> None:
     """Tidy every supplier's sessions."""
     if sweep := _sweep(epoch):
-        sweep.send_all(TIDY)
+        sweep.tidy()
 
 
 @_task(CHECK_BALANCES)

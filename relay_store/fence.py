@@ -129,3 +129,10 @@ def open_fence(store: Store, keys: OwnKeys, supplier: str, token: str) -> Iterat
     owner_key, commit_key = keys.owner(supplier), keys.commit(supplier)
     with store.fenced_connection(owner_key) as connection:
         yield Fence(connection, owner_key=owner_key, commit_key=commit_key, token=token)
+
+
+def is_owner(store: Store, keys: OwnKeys, supplier: str, token: str) -> bool:
+    """Return whether the holder of `token` owns the supplier just now. Raises `StoreUnavailable`."""
+    with store_errors():
+        owner = store.client.get(keys.owner(supplier))
+    return bool(owner == token.encode())

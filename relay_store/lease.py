@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from relay_store.connection import Store
 from relay_store.keys import LeaseKeys
-from relay_store.scripts import Call, run_script, run_scripts
+from relay_store.scripts import ask_each, run_over, run_script
 from relay_store.store_errors import store_errors
 
 LEASE_TTL_MS: Final = 3000
@@ -59,12 +59,9 @@ class StoreLease:
         return None if epoch is None else int(epoch)
 
     def renew(self, held: Sequence[LeaseKeys], token: str) -> list[bool]:
-        """Prolong leases in one pipeline per node. False: release it, acquire it anew before writing."""
-        calls = [
-            Call((keys.lease,) if keys.owner is None else (keys.lease, keys.owner), (token, self._ttl_ms))
-            for keys in held
-        ]
-        return [bool(reply) for reply in run_scripts(self._store, "lease_renew", calls)]
+        """Prolong leases of one kind together. False: release it, acquire it anew before writing."""
+        groups = [(keys.lease,) if keys.owner is None else (keys.lease, keys.owner) for keys in held]
+        return [bool(reply) for reply in run_over(self._store, "lease_renew", groups, token, self._ttl_ms)]
 
     def release(self, keys: LeaseKeys, token: str) -> bool:
         """Give the lease up, so that another node need not wait for its end."""
@@ -72,9 +69,5 @@ class StoreLease:
 
     def holders(self, leases: Sequence[LeaseKeys]) -> list[str | None]:
         """Return the token that holds each lease now, None where nobody does."""
-        with store_errors():
-            pipeline = self._store.client.pipeline(transaction=False)
-            for keys in leases:
-                pipeline.get(keys.lease)
-            tokens = pipeline.execute()
+        tokens = ask_each(self._store, "GET", [keys.lease for keys in leases])
         return [None if token is None else token.decode() for token in tokens]

@@ -15,7 +15,7 @@ from pocket_protocol.errors import Unavailable
 from relay_store.connection import Store
 from relay_store.keys import LeaseKeys
 from relay_store.lease import LEASE_TTL_MS
-from relay_store.scripts import Call, run_script, run_scripts
+from relay_store.scripts import run_over, run_script
 from relay_store.store_errors import store_errors
 
 CLOCK_DRIFT: Final = 0.01  # of the TTL, and 2 ms: how far the masters' clocks may run apart
@@ -89,13 +89,13 @@ class RedlockLease:
         return replies
 
     def renew(self, held: Sequence[LeaseKeys], token: str) -> list[bool]:
-        """Prolong leases, one pipeline for each master and the data store; False where a majority or the ownership is lost."""
+        """Prolong leases of one kind together; False where a majority or the ownership is lost."""
         if not held:
             return []
         votes = [0] * len(held)
-        calls = [Call((keys.lease,), (token, self._ttl_ms)) for keys in held]
+        groups = [(keys.lease,) for keys in held]
         started = self._monotonic()
-        for replies in self._ask(lambda master: run_scripts(master, "lease_renew", calls)):
+        for replies in self._ask(lambda master: run_over(master, "lease_renew", groups, token, self._ttl_ms)):
             if isinstance(replies, list):
                 votes = [count + int(reply) for count, reply in zip(votes, replies, strict=True)]
         in_time = (self._monotonic() - started) * 1000 < self._ttl_ms
@@ -104,8 +104,9 @@ class RedlockLease:
 
     def _show(self, held: Sequence[LeaseKeys], token: str) -> list[bool]:
         fenced = [keys for keys in held if keys.owner is not None]
-        calls = [Call((keys.lease, keys.owner or ""), (token, self._ttl_ms)) for keys in fenced]
-        shown = dict(zip(fenced, run_scripts(self._data, "redlock_show", calls), strict=True))
+        groups = [(keys.lease, keys.owner or "") for keys in fenced]
+        replies = run_over(self._data, "redlock_show", groups, token, self._ttl_ms)
+        shown = dict(zip(fenced, replies, strict=True))
         return [keys.owner is None or bool(shown[keys]) for keys in held]
 
     def release(self, keys: LeaseKeys, token: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from relay_store.connection import Store
 from relay_store.fence import Command, Fence
 from relay_store.keys import OwnKeys
+from relay_store.scripts import ask_each
 from relay_store.store_errors import StoreRefused, store_errors
 
 CONSUMER: Final = "accumulate"
@@ -218,11 +219,8 @@ def stream_length(store: Store, keys: OwnKeys, supplier: str) -> int:
 
 def stream_lengths(store: Store, keys: OwnKeys, suppliers: Sequence[str]) -> dict[str, int]:
     """Return how many entries wait in each supplier's stream, in one go. Raises `StoreUnavailable`."""
-    with store_errors():
-        pipeline = store.client.pipeline(transaction=False)
-        for supplier in suppliers:
-            pipeline.xlen(keys.relay_stream(supplier))
-        return dict(zip(suppliers, pipeline.execute(), strict=True))
+    lengths = ask_each(store, "XLEN", [keys.relay_stream(supplier) for supplier in suppliers])
+    return dict(zip(suppliers, lengths, strict=True))
 
 
 def stream_tail(store: Store, keys: OwnKeys, supplier: str) -> bytes | None:

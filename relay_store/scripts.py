@@ -1,4 +1,4 @@
-"""The Lua scripts of `lua/`, run by their digest. Each touches only keys it is given, all in one slot."""
+"""The Lua scripts of `lua/`, run by their digest. Each touches only keys it is given."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError
 
 from relay_store.connection import Store
+
+GROUPS_AT_ONCE: Final = 500  # about a millisecond of the store's time
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +22,6 @@ class Script:
 
     text: str
     digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One run of a script. `keys` is not empty; its first key decides the node."""
-
-    keys: tuple[str, ...]
-    arguments: tuple[Any, ...]
 
 
 @functools.cache
@@ -47,31 +41,44 @@ def run_script(store: Store, name: str, keys: Sequence[str], *arguments: Any) ->
             return node.eval(script.text, len(keys), *keys, *arguments)
 
 
-def run_scripts(store: Store, name: str, calls: Sequence[Call]) -> list[Any]:
-    """Run a script many times, one pipeline for each node; return the replies in the order of `calls`.
+def run_over(store: Store, name: str, groups: Sequence[Sequence[str]], *arguments: Any) -> list[Any]:
+    """Run a script over many groups of keys, each in one slot, all of one length; return its reply to each, in order.
 
-    Raises `StoreUnavailable` or `StoreRefused` if any call fails; the others may have been carried out.
+    The script gets the keys of some groups one after the other; ARGV is the length of a group, then `arguments`; it
+    returns an array with a reply to each group. Hundreds of groups cost one call, except on a Cluster, which takes no
+    keys of several slots: there each is a call, in one pipeline for each node. Raises `StoreUnavailable` or
+    `StoreRefused` if any call fails; the others may have been carried out.
     """
-    script = load_script(name)
+    script, at_once = load_script(name), 1 if store.is_cluster else GROUPS_AT_ONCE
     shares: dict[int, tuple[Any, list[int]]] = {}
-    for position, call in enumerate(calls):
-        node = store.node(call.keys[0])
+    for position, group in enumerate(groups):
+        node = store.node(group[0])
         shares.setdefault(id(node), (node, []))[1].append(position)
-    replies: list[Any] = [None] * len(calls)
+    replies: list[Any] = [None] * len(groups)
     with store.answers():
         for node, positions in shares.values():
-            share = [calls[position] for position in positions]
-            for position, reply in zip(positions, _run_on(node, script, share), strict=True):
-                replies[position] = reply
+            calls = [positions[at : at + at_once] for at in range(0, len(positions), at_once)]
+            keys = [[key for position in call for key in groups[position]] for call in calls]
+            answers = _run_on(node, script, keys, (len(groups[0]), *arguments))
+            for call, answer in zip(calls, answers, strict=True):
+                for position, reply in zip(call, answer, strict=True):
+                    replies[position] = reply
     return replies
 
 
-def _run_on(node: Any, script: Script, calls: Sequence[Call]) -> list[Any]:
-    def send() -> list[Any]:
+def ask_each(store: Store, command: str, keys: Sequence[str], *arguments: Any) -> list[Any]:
+    """Ask one question of many keys: the replies to `command key arguments…`, in order. As `run_over`."""
+    return run_over(store, "ask_each", [(key,) for key in keys], command, *arguments)
+
+
+def _run_on(
+    node: Any, script: Script, keys: Sequence[Sequence[str]], arguments: Sequence[Any]
+) -> list[list[Any]]:
+    def send() -> list[list[Any]]:
         pipeline = node.pipeline(transaction=False)
-        for call in calls:
-            pipeline.evalsha(script.digest, len(call.keys), *call.keys, *call.arguments)
-        replies: list[Any] = pipeline.execute()
+        for of_call in keys:
+            pipeline.evalsha(script.digest, len(of_call), *of_call, *arguments)
+        replies: list[list[Any]] = pipeline.execute()
         return replies
 
     try:

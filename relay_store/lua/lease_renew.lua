@@ -1,10 +1,11 @@
--- Prolong a lease that is ours, as long as the ownership is ours too.
--- KEYS: lease [, owner]   ARGV: token, ttl in ms
--- Returns 1, or 0 when the lease or the ownership is somebody else's or gone.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
+-- Prolong leases that are ours, as long as the ownership is ours too.
+-- KEYS: lease [, owner] of each   ARGV: keys of each, token, ttl in ms
+-- Returns for each 1, or 0 when the lease or the ownership is somebody else's or gone.
+local length, token, ttl = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local replies = {}
+for first = 1, #KEYS, length do
+  local ours = redis.call('GET', KEYS[first]) == token
+    and (length == 1 or redis.call('GET', KEYS[first + 1]) == token)
+  replies[#replies + 1] = ours and redis.call('PEXPIRE', KEYS[first], ttl) or 0
 end
-if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[1] then
-  return 0
-end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return replies

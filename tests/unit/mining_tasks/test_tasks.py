@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,12 +21,13 @@ from mining_tasks.config import CONFIG_VARIABLE
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.process import Identity, Workplace
 from mining_tasks.registration import Registration
-from mining_tasks.routing import ACCUMULATE, ADVANCE, TAKE_OVER, supplier_queue
+from mining_tasks.routing import ACCUMULATE, ADVANCE, REGISTER, TAKE_OVER, supplier_queue
 from mining_tasks.sweep import Sweep
 from pocket_chain.keyring import Keyring
 from relay_store.connection import Store
 from relay_store.registry import decode_supplier_state
 from relay_store.session_state import SessionState
+from relay_store.store_errors import StoreRefused
 from tests.logs import captured
 from tests.miners import Mine, mining, relay_entries
 from tests.unit.localnet.chains import CURVE
@@ -331,3 +333,67 @@ def test_a_supplier_is_taken_over_whatever_its_last_owner_left_in_the_queue(
             channel.client.lindex(f"{channel.global_keyprefix}{supplier_queue(mine.supplier)}", 0)
         )
     assert newest["headers"]["task"] == TAKE_OVER and newest["headers"]["expires"] is None
+
+
+# --- what is done for many suppliers at once
+
+
+def test_routine_work_is_sent_to_each_owner_for_many_suppliers_at_once(mine: Mine, broker: Celery) -> None:
+    """A message for each would cost more than the work: a thousand suppliers must be cheap while they are idle."""
+    store, keys = mine.miner.store, mine.miner.keys
+    owners = {f"pokt1{number:03}": f"node{number % 2}" for number in range(120)}
+    for supplier, owner in owners.items():
+        store.client.sadd(keys.registered_suppliers(), supplier)
+        store.client.set(keys.lease(supplier), owner)
+    busy, nobodys = "pokt1000", "pokt1001"
+    store.client.delete(keys.lease(nobodys), keys.lease(mine.supplier))
+    for name in (ACCUMULATE, ACCUMULATE):
+        broker.send_task(name, args=(busy,), queue=supplier_queue(busy))
+    swept(mine, broker).send_all(REGISTER)
+    sent: list[list[str]] = []
+    with broker.connection_for_write() as connection:
+        channel = connection.default_channel
+        for supplier in owners:
+            name = f"{channel.global_keyprefix}{supplier_queue(supplier)}"
+            for raw in channel.client.lrange(name, 0, -1):
+                message = json.loads(raw)
+                if message["headers"]["task"] == REGISTER:
+                    sent.append(json.loads(base64.b64decode(message["body"]))[0])
+                    assert sent[-1][0] == supplier
+    assert sorted(supplier for some in sent for supplier in some) == sorted(owners.keys() - {busy, nobodys})
+    assert len(sent) == 4 and all(len({owners[one] for one in some}) == 1 for some in sent)
+
+
+def test_only_suppliers_with_sessions_are_tidied(mine: Mine, broker: Celery) -> None:
+    tasks.register(mine.supplier)
+    swept(mine, broker).tidy()
+    assert queued(broker, mine.supplier) == 0
+    mine.serve(1)
+    swept(mine, broker).tidy()
+    assert queued(broker, mine.supplier) == 1
+
+
+def test_what_is_wrong_with_one_supplier_keeps_no_other_back(mine: Mine) -> None:
+    store, keys = mine.miner.store, mine.miner.keys
+    store.client.sadd(keys.registered_suppliers(), "pokt1elsewhere")
+    store.client.set(keys.supplier("pokt1elsewhere"), b"its document")
+    store.client.set(keys.owner("pokt1elsewhere"), "another node")
+    tasks.register("pokt1elsewhere", mine.supplier)
+    assert store.client.exists(keys.supplier(mine.supplier))
+    assert store.client.exists(keys.supplier("pokt1elsewhere")), "another node has its key"
+    done: list[str] = []
+
+    def do(supplier: str) -> None:
+        if supplier == "one":
+            raise StoreRefused(code="WRONGTYPE")
+        done.append(supplier)
+
+    tasks._each(REGISTER, ["one", "two"], do)
+    assert done == ["two"]
+    assert mine.metric("ha_miner_task_failures_total") == {("register", "store_refused"): 1}
+
+
+def test_a_node_that_is_away_ends_routine_work_at_the_first_supplier(mine: Mine) -> None:
+    mine.node.view.set_faults({"refuse_methods": ["*"]})
+    tasks.register(mine.supplier, mine.supplier, mine.supplier)
+    assert mine.metric("ha_miner_task_failures_total") == {("register", "node_unavailable"): 1}
