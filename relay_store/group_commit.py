@@ -4,7 +4,8 @@ A caller hands over its commands and waits for their replies. Whoever finds no c
 one: it sends everything handed over so far in one write, reads the replies, wakes the owners and
 passes the lead on to the first caller that arrived meanwhile. There is no thread of its own, so it
 works the same under threads and under gevent, costs one round trip for a lone caller, and batches by
-itself as load grows.
+itself as load grows. Once two callers have met, a leader first gives way to those who are about to call:
+a store next door answers faster than greenlets get their turn, and each would have a round trip of its own.
 
 Nothing is ever sent twice from here. What went wrong says whether a command may have been executed:
 
@@ -19,6 +20,7 @@ command was not executed.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -85,6 +87,7 @@ class GroupCommit:
         self._lock = threading.Lock()
         self._waiting: deque[_Call] = deque()
         self._committing = False
+        self._crowded = False  # whether the last commit was for more than one caller
 
     def run(self, *commands: Command) -> list[Any]:
         """Execute `commands`, all on one node, in order, and return their replies.
@@ -127,6 +130,8 @@ class GroupCommit:
             self._hand_over()
 
     def _lead(self, first: _Call) -> None:
+        if self._crowded:
+            time.sleep(0)  # callers that are about to come come first
         with self._lock:
             batch = [first] if not first.withdrawn else []
             count = len(first.commands)
@@ -137,6 +142,7 @@ class GroupCommit:
                     count += len(call.commands)
             for call in batch:
                 call.sent = True
+            self._crowded = len(batch) > 1
         try:
             _commit(batch)
         finally:

@@ -45,40 +45,62 @@ def test_each_caller_gets_its_own_replies(store: Store) -> None:
     assert run_together(16, work) == []
 
 
-def test_callers_share_round_trips(store: Store) -> None:
+class CountedPool:
+    """A connection pool; `writes` has one entry for each commit, the first of which waits for `may_go`."""
+
+    def __init__(self, store: Store) -> None:
+        self.pool = store.pool_of("any")
+        self.writes: list[int] = []
+        self.may_go = threading.Event()
+
+    def pool_of(self, key: str) -> CountedPool:
+        return self
+
+    def get_connection(self):
+        self.writes.append(1)
+        if len(self.writes) == 1:
+            self.may_go.wait(10)
+        return self.pool.get_connection()
+
+    def release(self, connection) -> None:
+        self.pool.release(connection)
+
+
+def wait_for_callers(commits: GroupCommit, number: int) -> None:
+    tick = threading.Event()
+    while len(commits._waiting) < number:
+        tick.wait(0.001)
+
+
+def test_callers_share_round_trips(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever arrives while a commit is under way goes with the next one: 31 waiting callers need one write."""
-    writes = []
-    first_may_go = threading.Event()
-    pool = store.pool_of("any")
-
-    class GatedPool:
-        def get_connection(self):
-            writes.append(1)
-            if len(writes) == 1:
-                first_may_go.wait(10)
-            return pool.get_connection()
-
-        def release(self, connection) -> None:
-            pool.release(connection)
-
-    gated = GatedPool()
-
-    class GatedStore:
-        def pool_of(self, key: str) -> GatedPool:
-            return gated
-
-    commits = GroupCommit(GatedStore(), wait_s=10.0)
+    counted = CountedPool(store)
+    commits = GroupCommit(counted, wait_s=10.0)
 
     def open_when_all_wait() -> None:
-        tick = threading.Event()
-        while len(commits._waiting) < 31:
-            tick.wait(0.001)
-        first_may_go.set()
+        wait_for_callers(commits, 31)
+        counted.may_go.set()
 
     threading.Thread(target=open_when_all_wait, daemon=True).start()
     assert run_together(32, lambda number: commits.run(("INCRBY", "n", 1))) == []
     assert int(store.client.get("n")) == 32
-    assert len(writes) == 2
+    assert len(counted.writes) == 2
+
+    # Where callers come together, the next leader gives way to those who are about to call.
+    others = [threading.Thread(target=commits.run, args=(("INCRBY", "n", 1),)) for _ in range(9)]
+
+    def give_way(seconds: float) -> None:
+        assert seconds == 0
+        for other in others:
+            other.start()
+        wait_for_callers(commits, len(others))
+
+    monkeypatch.setattr("relay_store.group_commit.time.sleep", give_way)
+    assert commits.run(("INCRBY", "n", 1))
+    for other in others:
+        other.join(10)
+    assert int(store.client.get("n")) == 42
+    assert len(counted.writes) == 3
 
 
 def test_batches_are_bounded(store: Store) -> None:
