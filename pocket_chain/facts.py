@@ -38,6 +38,7 @@ from pocket_protocol.types import Height, PublicKey, Upokt
 from pocket_protocol.windows import Windows
 
 RING_LIMIT: Final = 4096
+WINDOWS_LIMIT: Final = 64  # session ends: the running ones and those in grace
 RENEWAL_S: Final = 10.0  # an application is read again ahead of time at most this often
 # What the session module says when it has decided; anything else it says is about the node.
 _NO_SESSION: Final = (
@@ -129,6 +130,7 @@ class ChainFacts:
         self._rings: RecentlyUsed[tuple[str, int], tuple[Application, frozenset[bytes]]] = RecentlyUsed(
             RING_LIMIT
         )
+        self._windows: RecentlyUsed[int, tuple[SharedParams, Windows]] = RecentlyUsed(WINDOWS_LIMIT)
         self._renewals: RecentlyUsed[str, float] = RecentlyUsed(RING_LIMIT)
         self._renewal_lock = threading.Lock()
         # live
@@ -169,7 +171,13 @@ class ChainFacts:
         return self.shared_params_at.get(session_end_height)
 
     def windows(self, session_end_height: int, current_height: int) -> Windows:
-        return Windows.of(self.params_for_session(session_end_height, current_height), session_end_height)
+        params = self.params_for_session(session_end_height, current_height)
+        known = self._windows.get(session_end_height)
+        if known is not None and known[0] is params:
+            return known[1]
+        windows = Windows.of(params, session_end_height)
+        self._windows.put(session_end_height, (params, windows))
+        return windows
 
     def price_params(self, session_start_height: int) -> SharedParams:
         return self.shared_params_at.get(session_start_height)

@@ -50,10 +50,15 @@ class Undecodable(Malformed):
     summary = "cannot be decoded"
 
 
+_ONE_GROUP = tuple(bytes((value,)) for value in range(0x80))
+
+
 def varint(value: int) -> bytes:
     """Encode 0 <= value < 2**64 in base-128 groups, lowest first."""
     if value < 0x80:
-        return bytes((value,))
+        return _ONE_GROUP[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     groups = bytearray()
     while value >= 0x80:
         groups.append(value & 0x7F | 0x80)

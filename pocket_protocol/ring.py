@@ -188,6 +188,13 @@ def verify_ring(
     ring = parse_ring(signature, max_ring_size)
     if strict:
         refuse_unusual(ring)
+    return verify_parsed_ring(curve, message, ring, expected_keys)
+
+
+def verify_parsed_ring(
+    curve: Curve, message: bytes, ring: RingSignature, expected_keys: Collection[bytes]
+) -> VerifiedRing:
+    """The rest of `verify_ring`, for a signature that was split before."""
     _check_points(curve, ring, expected_keys)
     for index, member in enumerate(ring.members):
         if member.public_key not in expected_keys:

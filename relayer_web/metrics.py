@@ -14,9 +14,11 @@ from bisect import bisect_left
 from collections import Counter as Counts
 from collections import deque
 from collections.abc import Collection, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+T = TypeVar("T")
 
 FINE_S: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 SIZE_BYTES: Final = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -167,7 +169,8 @@ class RelayerMetrics:
         self._services = frozenset(services)
         self._families: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
-        self._events: deque[tuple[tuple[str, ...], float]] = deque()
+        self._ones: deque[tuple[str, ...]] = deque()  # of counters: what happened once each
+        self._values: deque[tuple[tuple[str, ...], float]] = deque()
         self._flushing = threading.Lock()
         for name, (text, labels) in _COUNTERS.items():
             self._families[name] = Counter(f"ha_relayer_{name}", text, labels, registry=registry)
@@ -205,11 +208,14 @@ class RelayerMetrics:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Add to a counter, or to a gauge (`by` may be below 0 there)."""
-        self._events.append(((name, *labels), by))
+        if by == 1:
+            self._ones.append((name, *labels))
+        else:
+            self._values.append(((name, *labels), by))
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add an observation to a histogram."""
-        self._events.append(((name, *labels), value))
+        self._values.append(((name, *labels), value))
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge, at once."""
@@ -217,14 +223,15 @@ class RelayerMetrics:
 
     def count_cache(self, entity: str, event: str, level: str) -> None:
         """Hook of the entity caches."""
-        self.count(CACHE_EVENTS[event], entity, level)
+        self._ones.append((CACHE_EVENTS[event], entity, level))
 
     def flush(self) -> None:
         """Put what was noted into the library's metrics."""
         with self._flushing:
+            for key, number in Counts(_drained(self._ones)).items():
+                self._child(key).inc(number)
             noted: dict[tuple[str, ...], list[float]] = {}
-            for _ in range(len(self._events)):
-                key, value = self._events.popleft()
+            for key, value in _drained(self._values):
                 noted.setdefault(key, []).append(value)
             for key, values in noted.items():
                 if key[0] in _HISTOGRAMS or key[0] in _SHARED_HISTOGRAMS:
@@ -239,6 +246,11 @@ class RelayerMetrics:
             family = self._families[name]
             child = self._children[key] = family.labels(*labels) if labels else family
         return child
+
+
+def _drained(noted: deque[T]) -> list[T]:
+    """Take out what is in now; others go on adding."""
+    return [noted.popleft() for _ in range(len(noted))]
 
 
 def _observe_all(histogram: Any, values: list[float]) -> None:

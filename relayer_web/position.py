@@ -6,6 +6,7 @@ is away too, the height counts as unknown and relays are refused: an old height 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -78,18 +79,18 @@ class PositionSource:
 
     def _known(self, block_time_s: float) -> ChainPosition | None:
         """The younger of what the feed and the node said, unless both are too old."""
+        highest, age_s = -1, math.inf
         seen = self._feed.last()
-        candidates = []
         if seen is not None:
             self._measure(seen.position)
-            candidates.append((seen.position.height, seen.age_s))
+            highest, age_s = seen.position.height, seen.age_s
         if self._confirmed is not None:
             height, confirmed_at = self._confirmed
-            candidates.append((height, self._monotonic() - confirmed_at))
-        if not candidates:
-            return None
-        highest = max(height for height, _ in candidates)
-        age_s = min(age for height, age in candidates if height == highest)
+            confirmed_age_s = self._monotonic() - confirmed_at
+            if height > highest:
+                highest, age_s = height, confirmed_age_s
+            elif height == highest:
+                age_s = min(age_s, confirmed_age_s)
         if age_s > self._stale_blocks * block_time_s:
             return None
         return ChainPosition(highest, age_s, block_time_s)

@@ -14,7 +14,14 @@ from pocket_chain.node_errors import EntityNotFound
 from pocket_protocol import relay as relay_protocol
 from pocket_protocol.curve import Curve
 from pocket_protocol.errors import Malformed, PocketError, Refused
-from pocket_protocol.ring import NotExpectedRing, parse_ring, refusal_text, refuse_unusual, verify_ring
+from pocket_protocol.ring import (
+    NotExpectedRing,
+    RingSignature,
+    parse_ring,
+    refusal_text,
+    refuse_unusual,
+    verify_parsed_ring,
+)
 from pocket_protocol.ring_members import refuse_placeholder
 from pocket_protocol.session import check_header
 from pocket_protocol.windows import lookup_height
@@ -76,12 +83,12 @@ class Verifier:
         with _failing(""):
             windows = self._facts.windows(header.session_end_block_height, current_height)
             height = lookup_height(windows, header.session_start_block_height, current_height)
-        expected = self._expected_keys(relay)
+        ring, expected = self._expected_ring(relay)
         session_key = (header.application_address, header.service_id, height)
         known = self._facts.sessions.peek(session_key)
         if known is not None:
             _check_session(relay, known)
-        self._check_signature(relay, expected)
+        self._check_signature(relay, ring, expected)
         if known is not None:
             return known
         with _failing(""):
@@ -89,8 +96,8 @@ class Verifier:
         _check_session(relay, session)
         return session
 
-    def _expected_keys(self, relay: Relay) -> frozenset[bytes]:
-        """The ring's allowed keys, once every member of the signature is among them."""
+    def _expected_ring(self, relay: Relay) -> tuple[RingSignature, frozenset[bytes]]:
+        """The signature and the keys that may sign, once every member of it is among them."""
         header = relay.header
         application, end = header.application_address, header.session_end_block_height
         with _failing("ring signature verification failed: ", application):
@@ -105,18 +112,11 @@ class Verifier:
                 expected = self._facts.ring_keys(application, end)
             if not expected.issuperset(members):
                 raise NotExpectedRing
-        return expected
+        return ring, expected
 
-    def _check_signature(self, relay: Relay, expected: frozenset[bytes]) -> None:
+    def _check_signature(self, relay: Relay, ring: RingSignature, expected: frozenset[bytes]) -> None:
         with _failing("ring signature verification failed: ", relay.header.application_address):
-            verify_ring(
-                self._curve,
-                relay_protocol.signable_request(relay.request),
-                relay.request.meta.signature,
-                expected,
-                strict=self._strict,
-                max_ring_size=self._max_ring_size,
-            )
+            verify_parsed_ring(self._curve, relay_protocol.signable_request(relay.request), ring, expected)
 
 
 def _check_session(relay: Relay, session: SessionView) -> None:
