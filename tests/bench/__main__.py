@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from tests.bench import page
+from tests.bench import connections_page, page
+from tests.bench.connections import crowded
 from tests.bench.machine import conditions
 from tests.bench.mining import accumulation_costs, memory_of_relays, proof_cost
 from tests.bench.primitives import primitive_costs
@@ -42,7 +43,7 @@ class Numbers(click.ParamType):
 
 
 @click.command(context_settings={"max_content_width": 110})
-@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "profile"]))
+@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "connections", "profile"]))
 @click.option("--relays", default=2_000, show_default=True, type=click.IntRange(100), help="In one run.")
 @click.option("--repeats", default=5, show_default=True, type=click.IntRange(1), help="Runs of each kind.")
 @click.option(
@@ -50,12 +51,13 @@ class Numbers(click.ParamType):
 )
 @click.option("--workers", default="1,2", show_default=True, type=Numbers(), help="gunicorn workers.")
 @click.option("--date", default="", help="The day, to be written on the page.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the page here too (docs/bench.md).")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the page here too.")
 def main(parts: tuple[str, ...], output: Path | None, date: str, **options: object) -> None:
     """Measure CPU per relay by process, and the costs of accumulating, sealing, proving and signing.
 
-    PARTS: relays (a whole deployment under load), mining, curve; all three when none is named. `profile` runs the
-    front end under a sampler and prints where its time goes.
+    PARTS: relays (a whole deployment under load), mining, curve; all three when none is named. `connections` opens a
+    thousand WebSockets and is a page of its own. `profile` runs the front end under a sampler and prints where its
+    time goes.
 
     \b
     Examples:
@@ -63,11 +65,15 @@ def main(parts: tuple[str, ...], output: Path | None, date: str, **options: obje
       python -m tests.bench relays --connections 10 --workers 1
       python -m tests.bench profile
       python -m tests.bench --date 2030-01-31 --output docs/bench.md
+      python -m tests.bench connections --date 2030-01-31 --output docs/connections.md
     """
     if "profile" in parts:
         click.echo(profile())
         return
-    sections = [page.HEADING, page.conditions_section(conditions(date))]
+    if "connections" in parts and len(parts) > 1:
+        raise click.UsageError("connections is a page of its own: name it alone")
+    heading = connections_page.HEADING if "connections" in parts else page.HEADING
+    sections = [heading, page.conditions_section(conditions(date))]
     with tempfile.TemporaryDirectory(prefix="pocket-bench-") as directory:
         for section in measured(parts or PARTS, Path(directory), **options):  # type: ignore[arg-type]
             sections.append(section)
@@ -92,6 +98,9 @@ def measured(
         costs = [cost for drained, sealing in pairs for cost in (drained, sealing)]
         memory = memory_of_relays(directory / "memory", leaves=10_000)
         yield page.mining_section(costs, [proof_cost(leaves) for leaves in PROOFS], *memory)
+    if "connections" in parts:
+        found = crowded(directory, lambda line: click.echo(line, err=True))
+        yield connections_page.connections_section(found)
     if "curve" in parts:
         yield page.curve_section(primitive_costs())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,12 @@ from relay_cli.relay.client_keys import read_client_keys
 from relay_cli.relay.load_results import percentile
 from relay_cli.relay.load_test import all_suppliers
 from relay_cli.relay.relay_session import SessionSource, choose_application
+from relay_cli.supervisor.spec import ProcessSpec
+from relay_cli.up.layout import Layout
 from tests.bench.cpu_time import account, idle_percent, spent_ns
 from tests.bench.generator import LoadFigures, http_request, send_all
 from tests.bench.machine import busy_s, loop_ms
-from tests.integration.stage import STILL_S, Deployment, deployment, wait_until
+from tests.integration.stage import STILL_S, Deployment, Edit, deployment, wait_until
 
 SERVICE, TRANSPORT, METHOD = "develop-http", "jsonrpc", "eth_blockNumber"
 WARM_UP = 300
@@ -111,17 +113,32 @@ class Bench:
 
 
 @contextmanager
-def bench(directory: Path, workers: int, environment: dict[str, str] | None = None) -> Iterator[Bench]:
-    """Start everything but Flower with `workers` front-end processes, warmed up."""
+def bench(
+    directory: Path,
+    workers: int,
+    environment: dict[str, str] | None = None,
+    *,
+    relayer: Edit = lambda settings: None,
+    instead: Callable[[Layout], Sequence[ProcessSpec]] | None = None,
+) -> Iterator[Bench]:
+    """Start everything but Flower with `workers` front-end processes, warmed up.
+
+    `relayer` changes its settings; the processes of `instead` run in place of the test backend.
+    """
 
     def quiet(settings: dict[str, Any]) -> None:
         settings["logging"]["level"] = "warn"
 
+    def quiet_relayer(settings: dict[str, Any]) -> None:
+        quiet(settings)
+        relayer(settings)
+
     with deployment(
         directory,
-        PARTS,
-        relayer=quiet,
+        PARTS if instead is None else [part for part in PARTS if part != "backend"],
+        relayer=quiet_relayer,
         miner=quiet,
+        more=instead or (lambda layout: ()),
         environment=environment,
         front_end_workers=workers,
         block_time_s=STILL_S,
