@@ -30,6 +30,7 @@ from relayer_web.streaming import ClientLeft, StreamCut
 from relayer_web.throttle import TooManyFailures
 from relayer_web.verification import ValidationFailed
 from relayer_web.websocket.handshake import TooManyConnections
+from relayer_web.websocket.peer import TooMuchUnfinished
 from relayer_web.websocket.signed_handshake import MalformedHandshake, UnsignedHandshake
 
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED = 3, 4, 5, 6, 7
@@ -120,6 +121,7 @@ ROWS: Final[dict[type[PocketError], Row]] = {
     MalformedHandshake: Row(MalformedHandshake.reason, 400, INVALID_ARGUMENT, MalformedHandshake.summary),
     UnsignedHandshake: Row(UnsignedHandshake.reason, 403, PERMISSION_DENIED, UnsignedHandshake.summary),
     TooManyConnections: Row(TooManyConnections.reason, 503, UNAVAILABLE, NO_SERVICE, fast_fail=True),
+    TooMuchUnfinished: Row(TooMuchUnfinished.reason, 503, UNAVAILABLE, NO_SERVICE, fast_fail=True),
     HeightUnknown: Row("height_unknown", 503, UNAVAILABLE, NO_SERVICE, fast_fail=True),
     StoreAway: Row("store_unavailable", 503, UNAVAILABLE, NO_SERVICE, fast_fail=True),
     StoreNearlyFull: Row("store_full", 503, UNAVAILABLE, NO_SERVICE, fast_fail=True),

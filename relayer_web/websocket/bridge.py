@@ -28,7 +28,7 @@ from relayer_web.simulated_http import simulation_result
 from relayer_web.sweeper import NEVER
 from relayer_web.websocket import closing
 from relayer_web.websocket.closing import Ending
-from relayer_web.websocket.peer import Message, Peer
+from relayer_web.websocket.peer import SMALL_BYTES, Message, Peer
 from relayer_web.websocket.turns import Turn, Turns
 
 if TYPE_CHECKING:
@@ -59,8 +59,10 @@ class Bridge:
         self._backend = backend
         self._runtime = runtime
         self._simulation_key = runtime.simulation.key_id(handshake.headers)
+        self._unfinished = client.unfinished
         self._turns = Turns()
         self._latest: Relay | None = None
+        self._latest_bytes = 0  # of it, as far as they count among the unfinished
         self._session_end = 0
         self._first_relay = threading.Event()
         self._serving: set[Peer] = set()  # sides with a message in the works
@@ -87,6 +89,7 @@ class Bridge:
             self.end(closing.DEFECT)
             self._backend.shut()
             self._turns.give_up()
+            self._hold_latest(0)
             self._client.release()
             self._backend.release()
 
@@ -171,13 +174,19 @@ class Bridge:
         opcode, body = message
         runtime = self._runtime
         relay: Relay | None = None
+        held = ExitStack()
         try:
             inbound = Inbound(body, self._handshake.headers, self._handshake.peer, TRANSPORT)
             relay = runtime.admission.identify(inbound)
             if relay.service_id != self._service_id:
                 raise OtherService(service_id=relay.service_id)
-            turn = self._simulated_turn(relay) if self._simulation_key else self._turn(relay)
-        except PocketError as error:
+            held.enter_context(self._unfinished.holding(len(body)))
+            self._hold_latest(len(body))
+            turn = (self._simulated_turn if self._simulation_key else self._turn)(relay, held)
+        except Exception as error:
+            held.close()
+            if not isinstance(error, PocketError):
+                raise
             self._refuse(error, relay)
             return
         self._latest = relay
@@ -188,17 +197,21 @@ class Bridge:
         if self._send(self._backend, opcode, relay.request.payload):
             self._count_forwarded("gateway_to_backend")
 
-    def _turn(self, relay: Relay) -> Turn:
+    def _hold_latest(self, size: int) -> None:
+        """Count the latest relay, which stays for later pushes, in place of the one before. Raises `TooMuchUnfinished`."""
+        size = size if size > SMALL_BYTES else 0
+        self._unfinished.change(size - self._latest_bytes)
+        self._latest_bytes = size
+
+    def _turn(self, relay: Relay, held: ExitStack) -> Turn:
         """Check a relay and reserve its cost."""
         runtime = self._runtime
         position = check(relay, runtime)
-        held = ExitStack()
         charge = held.enter_context(reserved(relay, position, runtime))
         runtime.metrics.count("relays_received", relay.service_id, TRANSPORT)
         return Turn(relay, position, charge, held)
 
-    def _simulated_turn(self, relay: Relay) -> Turn:
-        held = ExitStack()
+    def _simulated_turn(self, relay: Relay, held: ExitStack) -> Turn:
         held.enter_context(self._runtime.simulation.admitted(relay, self._simulation_key))
         return Turn(relay, None, None, held)
 
@@ -222,13 +235,17 @@ class Bridge:
         relay = self._latest
         assert relay is not None
         try:
-            turn = self._turns.take() or self._pushed_turn(relay)
-            relay = turn.relay
-            with turn.held:
-                encoded = self._concluded(turn, payload)
+            with self._unfinished.holding(len(payload)):
+                turn = self._turns.take() or self._pushed_turn(relay)
+                relay = turn.relay
+                with turn.held:
+                    encoded = self._concluded(turn, payload)
+                self._hand_over(relay, opcode, encoded)
         except PocketError as error:
             self._refuse(error, relay)
-            return
+
+    def _hand_over(self, relay: Relay, opcode: Opcode, encoded: bytes) -> None:
+        """Send an answer to the client."""
         if self._send(self._client, opcode, encoded):
             self._count_forwarded("backend_to_gateway")
         elif not self._simulation_key:

@@ -35,18 +35,22 @@ Message = tuple[Opcode, bytes]
 
 
 class TooMuchUnfinished(Unavailable):
-    """Large messages of many connections are arriving at the same time."""
+    """Large messages of many connections are in the works at the same time."""
 
     reason = "buffers_full"
     summary = "too many large messages"
 
 
 class Unfinished:
-    """Bytes of messages that have not come whole, of all connections of a process; each has at most `message_bytes`."""
+    """Bytes of the large messages of all connections of a process; each has at most `message_bytes`.
 
-    def __init__(self, message_bytes: int = MAX_MESSAGE_BYTES, limit_bytes: int = 268_435_456) -> None:
+    They count while they arrive, while they wait for their answer, and until a slow peer has read it.
+    """
+
+    def __init__(self, message_bytes: int = MAX_MESSAGE_BYTES, limit_bytes: int = 0) -> None:
+        """`limit_bytes` 0: 32 messages of the largest size, at least 256 MiB."""
         self.message_bytes = message_bytes
-        self._limit_bytes = limit_bytes
+        self._limit_bytes = limit_bytes or max(268_435_456, 32 * message_bytes)
         self.held_bytes = 0
 
     def change(self, by: int) -> None:
@@ -54,6 +58,16 @@ class Unfinished:
         if by > 0 and self.held_bytes + by > self._limit_bytes:
             raise TooMuchUnfinished
         self.held_bytes += by
+
+    @contextlib.contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold a message of `size` bytes; small ones do not count. Raises `TooMuchUnfinished`."""
+        size = size if size > SMALL_BYTES else 0
+        self.change(size)
+        try:
+            yield
+        finally:
+            self.change(-size)
 
 
 class Peer:
@@ -64,7 +78,7 @@ class Peer:
     ) -> None:
         self._sock = sock
         self._protocol = protocol
-        self._unfinished = unfinished
+        self.unfinished = unfinished
         self._events = list(events)
         self._state = threading.Lock()  # of the protocol; held for moments
         self._writing = threading.Lock()  # of the socket; held while a slow peer reads
@@ -177,7 +191,7 @@ class Peer:
     def _hold(self, size: int) -> None:
         size = size if size > SMALL_BYTES else 0
         if size != self._held:
-            self._unfinished.change(size - self._held)
+            self.unfinished.change(size - self._held)
             self._held = size
 
     def _whole(self, events: Sequence[Any]) -> Iterator[Message]:

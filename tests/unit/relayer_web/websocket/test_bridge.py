@@ -71,11 +71,13 @@ class End:
 class Stage:
     """A running bridge with the test at both ends, and at its clock."""
 
-    def __init__(self, world: World, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, world: World, headers: dict[str, str] | None = None, unfinished: Unfinished | None = None
+    ) -> None:
         world.backends.transports.add("websocket")
         ours_client, client = socket.socketpair()
         ours_backend, backend = socket.socketpair()
-        unfinished = Unfinished()
+        self.unfinished = unfinished = unfinished or Unfinished()
         uri = parse_uri("ws://x")
         self.world = world
         self.client = End(client, ClientProtocol(uri, state=OPEN, max_size=None), masked=True)
@@ -124,8 +126,10 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def staged(world: World, headers: dict[str, str] | None = None) -> Iterator[Stage]:
-    made = Stage(world, headers)
+def staged(
+    world: World, headers: dict[str, str] | None = None, unfinished: Unfinished | None = None
+) -> Iterator[Stage]:
+    made = Stage(world, headers, unfinished)
     try:
         yield made
     finally:
@@ -189,6 +193,31 @@ def test_a_client_that_does_not_read_for_10_s_ends_the_bridge(stage: Stage) -> N
     stage.look(WRITE_S + 1)
     assert stage.backend.goodbye() == Close(1011, "client write failed")
     assert len(stage.world.entries()) == 1, "it was mined before it was sent"
+
+
+def test_large_messages_in_the_works_are_bounded_over_all_bridges(world: World) -> None:
+    """Those that wait for their answer and those that a slow client does not read, too."""
+    large, unfinished = bytes(100_000), Unfinished(limit_bytes=450_000)
+    with staged(world, unfinished=unfinished) as one, staged(world, unfinished=unfinished) as other:
+        one.ask(relay_request(payload=large))
+        assert unfinished.held_bytes > 200_000  # the open relay, and the latest
+        other.ask(relay_request(payload=b"small"))
+        other.answered()
+        other.client.say(Opcode.TEXT, relay_protocol.encode_request(relay_request(payload=2 * large)))
+        assert other.client.goodbye() == Close(1013, "service temporarily unavailable")
+        assert world.consumed_upokt() == 2 * COST_UPOKT
+        assert one.answered(large)
+        until(lambda: unfinished.held_bytes < 200_000)
+    assert unfinished.held_bytes == 0
+
+
+def test_an_answer_there_is_no_room_for_is_not_charged(world: World) -> None:
+    with staged(world, unfinished=Unfinished(limit_bytes=250_000)) as stage:
+        stage.ask(relay_request(payload=bytes(100_000)))
+        stage.backend.say(Opcode.BINARY, bytes(90_000))
+        assert stage.client.goodbye() == Close(1013, "service temporarily unavailable")
+        assert world.entries() == []
+    assert world.consumed_upokt() == 0
 
 
 def test_a_bridge_past_its_session_waits_for_the_answer_on_its_way(stage: Stage) -> None:
