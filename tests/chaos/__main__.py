@@ -18,11 +18,12 @@ from tests.chaos.many_claims import many_claims
 from tests.chaos.network import Shape
 from tests.chaos.plan import KINDS
 from tests.chaos.report import report_text, write_report
+from tests.chaos.rolling import rolling_restart
 from tests.chaos.run import Order, run
 from tests.chaos.soak import soak
 
 CHAOS = ("standard", "sentinel", "cluster", "redlock")
-SCALE = ("many-claims", "idle", "soak")
+SCALE = ("many-claims", "idle", "soak", "rolling-restart")
 MOST_SUPPLIERS = 15
 
 
@@ -30,7 +31,7 @@ MOST_SUPPLIERS = 15
 @click.option("--scenario", default="standard", show_default=True, type=click.Choice([*CHAOS, *SCALE]))
 @click.option("--seed", default=1, show_default=True, type=int, help="The same seed draws the same schedule.")
 @click.option("--faults", default=100, show_default=True, type=click.IntRange(1), help="In the whole run.")
-@click.option("--sessions", type=click.IntRange(1), help="Under load.  [default: 30; soak: 200]")
+@click.option("--sessions", type=click.IntRange(1), help="Under load.  [default: 30; soak: 200; rolling: 8]")
 @click.option(
     "--suppliers", type=click.IntRange(1), help="[default: 8, at most 15; many-claims: 600; idle: 1000]"
 )
@@ -42,6 +43,8 @@ MOST_SUPPLIERS = 15
 @click.option("--rate", default=40.0, show_default=True, help="Relays a second that the client sends.")
 @click.option("--relays", default=3, show_default=True, help="many-claims: of each supplier.")
 @click.option("--seconds", default=60.0, show_default=True, help="idle: how long to look.")
+@click.option("--date", default="", help="rolling-restart: the day, for its page.")
+@click.option("--output", type=click.Path(path_type=Path), help="rolling-restart: write its page here.")
 @click.option("--only", multiple=True, metavar="KIND", help="Draw only these kinds; `--plan` shows them.")
 @click.option("--plan", is_flag=True, help="Only print the schedule.")
 @click.option("--keep", is_flag=True, help="Keep the directory of a run that passed, too.")
@@ -62,6 +65,7 @@ def main(scenario: str, plan: bool, keep: bool, directory: Path | None, **number
     many-claims  no faults: hundreds of suppliers whose windows open at the same block
     idle         no faults: a thousand suppliers with nothing to do
     soak         no faults: hundreds of short sessions, and what is left of them
+    rolling-restart  no faults: relayers are replaced one after the other under every kind of load
 
     \b
     Examples:
@@ -114,6 +118,9 @@ def _scale(where: Path, scenario: str, numbers: dict[str, Any]) -> bool:
         passed = many_claims(where, suppliers or 600, numbers["relays"], tell)
     elif scenario == "idle":
         passed = idle(where, suppliers or 1000, numbers["seconds"], tell)
+    elif scenario == "rolling-restart":
+        sessions = numbers["sessions"] or 8
+        passed = rolling_restart(where, sessions, numbers["date"], numbers["output"], tell)
     else:
         passed = soak(where, numbers["sessions"] or 200, numbers["rate"], tell)
     content = {"scenario": scenario, "passed": passed, "told": told, "conditions": given}
