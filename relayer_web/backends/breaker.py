@@ -1,10 +1,13 @@
 """The circuit breaker of one endpoint (spec/relayer.md §2.8). No I/O; the clock comes from outside.
 
-Failures of relays and of probes count together; any good relay starts the count anew. After the recovery time
-the next look finds the endpoint healthy again, so that relays try it; a failing probe puts that off.
+Failures of relays and of probes count together; any good relay starts the count anew. After the recovery time one
+relay at a time tries the endpoint: a backend that is still dead costs one relay, not a threshold of them and whatever
+else is on its way. A failing probe puts that off.
 
     healthy   -- `threshold` failed relays, or `failed_probes` failed probes, in a row --> down
-    down      -- recovery time over, a good relay, or `good_probes` good probes ---------> healthy
+    down      -- recovery time over ----------------------------------------------------> on trial
+    on trial  -- a failed relay --------------------------------------------------------> down
+    any       -- a good relay, or `good_probes` good probes while down ------------------> healthy
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+TRIAL_S: Final = 1.0  # a trial whose end is not told (a time-out, a simulated relay) is followed by another
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Breaker:
         self._failures = 0
         self._good_probes = 0
         self._down_since: float | None = None
+        self._tried_at = float("-inf")
 
     @property
     def failures(self) -> int:
@@ -49,15 +56,25 @@ class Breaker:
         return self._failures
 
     def is_healthy(self) -> bool:
-        """Tell whether the endpoint may be used; closes the breaker when the recovery time is over."""
-        down_since = self._down_since
-        if down_since is None:
+        """Tell whether the endpoint is worth a relay: healthy, or on trial."""
+        return self._down_since is None or self._is_on_trial(self._monotonic())
+
+    def may_try(self) -> bool:
+        """Tell whether this relay may have the endpoint; on trial that is one at a time."""
+        if self._down_since is None:
             return True
-        recovery_s = self._limits.recovery_s
-        if recovery_s <= 0 or self._monotonic() - down_since < recovery_s:
-            return False
-        self._close("recovery time is over")
-        return True
+        now = self._monotonic()
+        with self._lock:
+            if self._down_since is None:
+                return True
+            if not self._is_on_trial(now) or now - self._tried_at < TRIAL_S:
+                return False
+            self._tried_at = now
+            return True
+
+    def _is_on_trial(self, now: float) -> bool:
+        recovery_s, down_since = self._limits.recovery_s, self._down_since
+        return down_since is not None and 0 < recovery_s <= now - down_since
 
     def relay_succeeded(self) -> None:
         """A relay got an answer below 500."""
@@ -69,7 +86,7 @@ class Breaker:
         with self._lock:
             self._failures += 1
             opened = self._down_since is None and self._failures >= self._limits.threshold
-            if opened:
+            if opened or self._is_on_trial(self._monotonic()):
                 self._open()
         if opened:
             self._on_change(False, cause)
@@ -97,6 +114,7 @@ class Breaker:
 
     def _open(self) -> None:
         self._down_since = self._monotonic()
+        self._tried_at = float("-inf")
         self._good_probes = 0
 
     def _close(self, cause: str) -> None:

@@ -48,13 +48,13 @@ class BackendPool:
         first = next(self._turn) if self.strategy == "round_robin" else 0
         for offset in range(len(endpoints)):
             endpoint = endpoints[(first + offset) % len(endpoints)]
-            if endpoint.breaker.is_healthy():
+            if endpoint.breaker.may_try():
                 return endpoint
         raise NoBackend(configured=True)
 
     def other(self, last: Endpoint) -> Endpoint | None:
         """Return the first healthy endpoint in the configured order that is not `last`."""
-        healthy = (e for e in self.endpoints if e is not last and e.breaker.is_healthy())
+        healthy = (e for e in self.endpoints if e is not last and e.breaker.may_try())
         return next(healthy, None)
 
     def call(self, request: BackendRequest) -> BackendResponse:

@@ -246,6 +246,21 @@ def test_a_tripped_endpoint_is_tried_again_after_its_recovery_time(bench: Bench)
     assert [healthy for *_, healthy in bench.seen.changes] == [False, True]
 
 
+def test_a_dead_endpoint_on_trial_costs_no_relay_where_there_is_another(bench: Bench) -> None:
+    dead, good = bench.backend(BAD), bench.backend(ok())
+    settings = (
+        "load_balancing: first_healthy, recovery_timeout_seconds: 1, health_check: {unhealthy_threshold: 1}"
+    )
+    backends = bench.of([dead.url, good.url], settings=settings)
+    assert call(backends).status == 200
+    deadline = time.monotonic() + 3
+    while not backends.report("svc")[0].healthy:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert [call(backends).status for _ in range(20)] == [200] * 20
+    assert len(dead.requests) == 2  # the first, and one trial
+
+
 def test_http_is_not_spoken_to_other_transports(bench: Bench) -> None:
     server = bench.backend(ok())
     backends = bench.of([server.url.replace("http", "ws")], transport="websocket")

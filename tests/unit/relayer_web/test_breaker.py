@@ -48,19 +48,57 @@ def test_a_good_relay_revives() -> None:
     assert [healthy for healthy, _ in watched.changes] == [False, True]
 
 
-def test_the_next_look_after_the_recovery_time_revives_with_a_clean_count() -> None:
+def test_after_the_recovery_time_one_relay_at_a_time_tries_it() -> None:
     watched = Watched(threshold=2, recovery_s=30)
     watched.fail(2)
     watched.now += 29.9
-    assert not watched.breaker.is_healthy()
+    assert not watched.breaker.is_healthy() and not watched.breaker.may_try()
     watched.now += 0.1
     assert watched.breaker.is_healthy()
+    assert [watched.breaker.may_try() for _ in range(5)] == [True, False, False, False, False]
+    assert watched.breaker.is_healthy()  # worth a relay: readiness must not keep the next one away
+    watched.breaker.relay_succeeded()
+    assert [watched.breaker.may_try() for _ in range(3)] == [True, True, True]
     assert watched.breaker.failures == 0
+    assert watched.changes == [(False, "x"), (True, "relay succeeded")]
+
+
+def test_a_backend_that_is_still_dead_costs_one_relay_and_waits_again() -> None:
+    watched = Watched(threshold=5, recovery_s=30)
+    watched.fail(5)
+    for _ in range(3):
+        watched.now += 30
+        assert watched.breaker.may_try()
+        watched.fail(1)
+        assert not watched.breaker.is_healthy() and not watched.breaker.may_try()
+    assert watched.changes == [(False, "x")]
+
+
+def test_a_trial_that_never_ends_is_followed_by_another() -> None:
+    watched = Watched(threshold=1, recovery_s=30)
     watched.fail(1)
-    assert watched.breaker.is_healthy()
+    watched.now += 30
+    assert watched.breaker.may_try()
+    watched.now += 0.9
+    assert not watched.breaker.may_try()
+    watched.now += 0.1
+    assert watched.breaker.may_try()
+
+
+def test_many_threads_make_one_trial() -> None:
+    watched = Watched(threshold=1, recovery_s=30)
     watched.fail(1)
-    assert not watched.breaker.is_healthy()
-    assert [healthy for healthy, _ in watched.changes] == [False, True, False]
+    watched.now += 30
+    granted: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: granted.extend(watched.breaker.may_try() for _ in range(50)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(granted) == 1
 
 
 def test_failures_while_down_do_not_put_recovery_off() -> None:
