@@ -6,6 +6,7 @@ the session's weight: whichever worker computes it gets the same bytes, and the 
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -76,22 +77,31 @@ def last_drain_height(claim_open: int, claim_close: int) -> int:
     return claim_close - min(2, math.ceil((claim_close - claim_open) / 4))
 
 
-def drain(supplier: str, node: Accumulation, *, deadline_s: float) -> bool:
-    """Settle every entry that is in the stream now; return whether that was done before `deadline_s`.
+class Drain(enum.Enum):
+    """How far a stream was drained."""
 
-    `deadline_s` is on the node's monotonic clock. False also when another process of this node holds the
-    supplier, or another node owns it. New sessions come to light: list the sessions afterwards.
+    DONE = enum.auto()
+    UNFINISHED = enum.auto()  # another process of this node is at it, or the time was over: try again
+    HELD = enum.auto()  # the rest is not for us now: another consumer has it, or another node the supplier
+
+
+def drain(supplier: str, node: Accumulation, *, deadline_s: float) -> Drain:
+    """Settle every entry that is in the stream now, until `deadline_s` on the node's monotonic clock.
+
+    New sessions come to light: list the sessions afterwards.
     """
     tail = stream_tail(node.store, node.keys, supplier)
     while tail is not None and not drained_up_to(node.store, node.keys, supplier, tail):
         left_s = deadline_s - node.monotonic()
         if left_s <= 0:
-            return False
+            return Drain.UNFINISHED
         limits = replace(node.limits, linger_s=0.0, slice_s=min(left_s, node.limits.slice_s))
         outcome = accumulate(supplier, replace(node, limits=limits))
         if outcome.busy or outcome.owner_lost or not outcome.batches + outcome.retried:
-            return drained_up_to(node.store, node.keys, supplier, tail)
-    return True
+            if drained_up_to(node.store, node.keys, supplier, tail):
+                return Drain.DONE
+            return Drain.UNFINISHED if outcome.busy else Drain.HELD
+    return Drain.DONE
 
 
 def seal_session(supplier: str, session: str, node: Accumulation) -> SealedSession:

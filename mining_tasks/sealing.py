@@ -10,7 +10,7 @@ import structlog
 from mining_tasks.claims import Worth, reason_to_skip, worth_of
 from mining_tasks.outcomes import Outcomes
 from mining_tasks.phase import CLAIM
-from mining_tasks.seal import SealedSession, drain, last_drain_height, seal_session
+from mining_tasks.seal import Drain, SealedSession, drain, last_drain_height, seal_session
 from mining_tasks.wiring import Miner
 from pocket_protocol.errors import Malformed, Refused, Unavailable
 from pocket_protocol.types import BlockPosition, SupplierAddress
@@ -19,6 +19,7 @@ from relay_store.session_state import SessionRecord
 from relay_store.sessions import Sessions
 
 DRAIN_S: Final = 3.0  # at most, of one task
+URGENT_DRAIN_S: Final = 0.5  # where a window is about to close
 RETRY_S: Final = 0.02
 
 log = structlog.get_logger("claims")
@@ -49,18 +50,18 @@ class Sealing:
         settled = urgent | {one for one in windows if self._has_settled(one)}
         if not settled:
             return frozenset()
-        return frozenset(settled if self._drain() else urgent)
+        return frozenset(settled if self._drain(URGENT_DRAIN_S if urgent else DRAIN_S) else urgent)
 
     def _has_settled(self, windows: Windows) -> bool:
         config = self._miner.config
         wait_s = min(config.block_time_seconds, config.extensions.settle_seconds)
         return self._position.height > windows.claim_open or self._miner.facts.age_s() >= wait_s
 
-    def _drain(self) -> bool:
+    def _drain(self, at_most_s: float) -> bool:
         """Drain; while another process of this node is at it, wait for its end."""
-        accumulation, deadline_s = self._miner.accumulation, self._miner.monotonic() + DRAIN_S
-        while not drain(self._supplier, accumulation, deadline_s=deadline_s):
-            if self._miner.monotonic() + RETRY_S >= deadline_s:
+        accumulation, deadline_s = self._miner.accumulation, self._miner.monotonic() + at_most_s
+        while (found := drain(self._supplier, accumulation, deadline_s=deadline_s)) is not Drain.DONE:
+            if found is Drain.HELD or self._miner.monotonic() + RETRY_S >= deadline_s:
                 return False
             self._miner.sleep(RETRY_S)
         return True

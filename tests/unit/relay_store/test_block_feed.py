@@ -6,7 +6,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pocket_protocol.types import BlockHash, BlockPosition, Height
@@ -49,8 +49,9 @@ def test_event_bytes_are_the_reference_s() -> None:
 @given(
     height=st.integers(1, 2**63 - 1),
     block_hash=st.binary(max_size=32),
-    time_ns=st.integers(0, 4_000_000_000 * 10**9),
+    time_ns=st.integers(-62_135_596_800 * 10**9, 250_000_000_000 * 10**9),
 )
+@example(1, b"", -62_135_596_800 * 10**9)  # Go's zero time, in the year 1
 def test_events_round_trip(height: int, block_hash: bytes, time_ns: int) -> None:
     position = BlockPosition(Height(height), BlockHash(block_hash), time_ns)
     assert decode_block_event(encode_block_event(position)) == position
@@ -69,6 +70,8 @@ def test_events_round_trip(height: int, block_hash: bytes, time_ns: int) -> None
         b'{"height":-1}',
         b'{"height":5,"hash":"?"}',
         b'{"height":5,"timestamp":"yesterday"}',
+        b'{"height":5,"timestamp":"0001-01-01T00:00:00+23:59"}',
+        b'{"height":5,"timestamp":"9999-12-31T23:59:59-23:59"}',
         b"\xff",
         b"[" * 5000,
     ],
