@@ -58,7 +58,7 @@ class SeenBlock:
 def encode_block_event(position: BlockPosition) -> bytes:
     """Return the payload of a block event: {"height","hash" in base64,"timestamp" in RFC 3339}."""
     seconds, nanoseconds = divmod(position.time_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
     event = {
         "height": position.height,
@@ -91,7 +91,7 @@ def _unix_ns(timestamp: str) -> int:
     whole = datetime.fromisoformat(moment + zone)
     if whole.tzinfo is None:
         raise ValueError("timestamp without zone")
-    return int(whole.timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or 0)
+    return int(whole.astimezone(UTC).timestamp()) * 1_000_000_000 + int(digits[:9].ljust(9, "0") or 0)
 
 
 class BlockPublisher:
