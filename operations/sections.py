@@ -51,7 +51,7 @@ class RedisSection:
     SUPERSEDED: ClassVar[dict[str, str]] = {
         "min_idle_conns": "connections open when first needed",
         "conn_max_idle_time_seconds": "a connection stays open until one side closes it",
-        "claim_idle_timeout_ms": "beside miners of the reference an entry is taken over after 60 s",
+        "claim_idle_timeout_ms": "beside miners of the reference an entry is taken over after 5 s",
     }
 
     url: str = setting("redis://localhost:6379", secret=True, blank_is_default=True, doc="the data store")

@@ -20,7 +20,9 @@ CONSUMER: Final = "accumulate"
 DATA_FIELD: Final = b"data"
 ALONE_AFTER: Final = 5  # an entry delivered more often is read in a batch of one
 DEAD_AFTER: Final = 8  # and delivered more often than this it kills workers
-FOREIGN_IDLE_MS: Final = 60_000  # mixed fleets: the reference's own reclaim time
+# Mixed fleets: an entry that a miner of the reference has had so long it will not settle. It settles a batch at once, and
+# what it reads after it gave a supplier up it drops, where its own kind waits 60 s: too long for short windows.
+FOREIGN_IDLE_MS: Final = 5_000
 _PAGE: Final = 500
 _ALL: Final = 1_000_000_000
 

@@ -20,6 +20,7 @@ from pocket_chain.node import BlockResults, CometNode
 from pocket_chain.node_errors import BlockPruned, MethodUnimplemented
 from pocket_protocol.gas import parse_gas_price
 from pocket_protocol.types import Height
+from relay_store import relay_stream
 from relay_store.connection import Store
 from relay_store.durability import FSYNC_S
 from relay_store.fence import Fence
@@ -50,6 +51,25 @@ def test_a_session_without_a_proof_is_paid(mine: Mine) -> None:
     assert mine.text(header, "settlement_outcome") == "settled"
     assert mine.text(header, "settled_upokt") == mine.text(header, "claimed_upokt") == "200000"
     assert mine.text(header, "proof_requirement") == "not_required"
+
+
+def test_an_entry_that_another_consumer_holds_costs_itself_and_not_the_session(
+    mine: Mine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen beside the reference's miner: steps of 3 s each that waited for it, and then no claim at all."""
+    monkeypatch.setattr(relay_stream, "FOREIGN_IDLE_MS", 600_000)
+    mine.miner.accumulation = replace(mine.miner.accumulation, mixed_fleet=True)
+    slept: list[float] = []
+    mine.miner.sleep = slept.append
+    header = mine.serve(2)
+    stream, group = mine.miner.keys.relay_stream(mine.supplier), mine.miner.keys.consumer_group()
+    mine.publish(relay_entries(mine.world, header, [2]))
+    mine.miner.store.client.xreadgroup(group, "miner-go-1", {stream: ">"}, count=1)
+    mine.run_to(17)
+    assert mine.record(header).state is SessionState.ACTIVE  # it may yet come back
+    mine.run_to(19)
+    assert mine.record(header).state is SessionState.CLAIMED
+    assert mine.text(header, "claim_relays") == "2" and slept == []
 
 
 def test_a_session_that_must_be_proved_is_proved_and_paid(mine: Mine) -> None:

@@ -11,6 +11,7 @@ import pytest
 from mining_tasks.accumulate import Accumulation, accumulate
 from mining_tasks.judgement import Fate
 from mining_tasks.seal import (
+    Drain,
     FactsUnknown,
     NoSuchSession,
     RootDiffers,
@@ -236,16 +237,29 @@ def test_a_session_emptied_by_its_difficulty_has_nothing_to_claim(store: Store, 
 def test_draining_settles_what_is_there_and_reveals_sessions(store: Store, node: Accumulation) -> None:
     publish_relays(store, 1, range(30))
     publish_relays(store, 2, range(30))
-    assert drain(SUPPLIER, node, deadline_s=time.monotonic() + 30)
+    assert drain(SUPPLIER, node, deadline_s=time.monotonic() + 30) is Drain.DONE
     assert [end for _, end in Sessions(store, KEYS, SUPPLIER).listed()] == [20, 30]
-    assert drain(SUPPLIER, node, deadline_s=0.0), "an empty stream is drained at once"
+    assert drain(SUPPLIER, node, deadline_s=0.0) is Drain.DONE, "an empty stream is drained at once"
 
 
 def test_draining_ends_at_its_deadline_or_without_ownership(store: Store, node: Accumulation) -> None:
     publish_relays(store, 1, range(30))
-    assert not drain(SUPPLIER, node, deadline_s=time.monotonic())
-    assert not drain(SUPPLIER, replace(node, token="other"), deadline_s=time.monotonic() + 30)
+    assert drain(SUPPLIER, node, deadline_s=time.monotonic()) is Drain.UNFINISHED
+    other = replace(node, token="other")
+    assert drain(SUPPLIER, other, deadline_s=time.monotonic() + 30) is Drain.HELD
     assert stream_length(store, KEYS, SUPPLIER) == 30
+
+
+def test_what_another_consumer_holds_is_not_waited_for(store: Store, node: Accumulation) -> None:
+    """A miner of the reference reads one entry more after it gave a supplier up, and drops it."""
+    stream, group = KEYS.relay_stream(SUPPLIER), KEYS.consumer_group()
+    publish_relays(store, 1, range(3))
+    store.client.xgroup_create(stream, group, "0")
+    store.client.xreadgroup(group, "miner-go-1", {stream: ">"}, count=1)
+    mixed = replace(node, mixed_fleet=True)
+    before = time.monotonic()
+    assert drain(SUPPLIER, mixed, deadline_s=before + 30) is Drain.HELD
+    assert time.monotonic() - before < 5 and stream_length(store, KEYS, SUPPLIER) == 1
 
 
 @pytest.mark.parametrize(
