@@ -17,7 +17,8 @@ from relay_store.keys import Keys
 from relay_store.lease import Lease, StoreLease
 from relay_store.nodes import heartbeat, leave, live_nodes
 from relay_store.redlock import RedlockLease
-from relay_store.store_errors import StoreUnavailable, store_errors
+from relay_store.scripts import ask_each
+from relay_store.store_errors import StoreUnavailable
 
 ORPHAN_S: Final = 0.4  # a free supplier beyond the fair share is taken when nobody else did for so long
 KNOWN_FOR_MS: Final = 3_600_000
@@ -178,11 +179,7 @@ class Leases:
         missing = dict.fromkeys(others, 0)
         for master in self._masters if others else ():
             try:
-                with store_errors():
-                    pipeline = master.client.pipeline(transaction=False)
-                    for supplier in others:
-                        pipeline.exists(self._keys.lease(supplier))
-                    found = pipeline.execute()
+                found = ask_each(master, "EXISTS", [self._keys.lease(supplier) for supplier in others])
             except StoreUnavailable as error:
                 log.warning("free suppliers not seen", error=str(error)[:200])
                 continue

@@ -84,12 +84,9 @@ class Registration:
             self._metrics.count("ha_miner_supplier_cache_write_skipped", "no_services")
             return ""
         with store_errors():
-            known = supplier in self._managed.all()
             self._registry.write(state)
-            self._managed.put(
-                supplier, state.services, ACTIVE, int(self._now_s()), action="update" if known else "add"
-            )
-        self._metrics.count("ha_miner_supplier_registry_updates", "update" if known else "add")
+            action = self._managed.put(supplier, state.services, ACTIVE, int(self._now_s()))
+        self._metrics.count("ha_miner_supplier_registry_updates", action)
         return state.status
 
     def withdraw(self, supplier: SupplierAddress, reason: str) -> None:

@@ -260,14 +260,13 @@ class ManagedSuppliers:
         self._index_key = index_key
         self._update_channel = update_channel
 
-    def put(
-        self, supplier: str, services: Sequence[str], status: str, updated_at_s: int, *, action: str
-    ) -> None:
-        """Write the document, list the supplier, publish `action`."""
+    def put(self, supplier: str, services: Sequence[str], status: str, updated_at_s: int) -> str:
+        """Write the document, list the supplier, publish and return what that was: "add" or "update"."""
         document = encode_managed_supplier(supplier, services, status, updated_at_s)
         self._client.set(self._managed_key(supplier), document)
-        self._client.sadd(self._index_key, supplier)
+        action = "add" if self._client.sadd(self._index_key, supplier) else "update"
         self._client.publish(self._update_channel, encode_supplier_update(action, supplier, services))
+        return action
 
     def remove(self, supplier: str, reason: str) -> None:
         """Take the supplier off the list and publish it."""

@@ -185,7 +185,7 @@ def test_managed_suppliers(store: Store) -> None:
         index_key=KEYS.registered_suppliers(),
         update_channel=KEYS.supplier_update_channel(),
     )
-    managed.put(S, ["anvil"], "active", 5, action="add")
+    assert [managed.put(S, ["anvil"], "active", number) for number in (5, 6)] == ["add", "update"]
     assert managed.all() == {S}
     assert json.loads(store.client.get(KEYS.registered_supplier(S)))["services"] == ["anvil"]
     managed.remove(S, "key removed")
