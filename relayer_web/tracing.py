@@ -31,9 +31,7 @@ if TYPE_CHECKING:
 
 STATUS: Final = "http.response.status_code"
 
-_current: ContextVar[Any] = ContextVar(
-    "relay_span", default=None
-)  # of this greenlet's or thread's traced relay
+_current: ContextVar[_Begun | None] = ContextVar("traced_relay", default=None)  # of this greenlet or thread
 
 
 def begins_nothing(name: str, serve: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,14 +64,14 @@ class Tracing:
             if self._draw() >= self._sample_ratio:
                 return serve(*arguments)
             with ExitStack() as held:
-                span = held.enter_context(self._span(name, None))
+                begun = _Begun(held.enter_context(self._span(name, None)))
                 for argument in arguments:
-                    _describe(span, getattr(argument, "relay", None))
-                with _inside(span):
+                    begun.describe(getattr(argument, "relay", None))
+                with _inside(begun):
                     result = serve(*arguments)
-                _describe_result(span, result)
+                _describe_result(begun.span, result)
                 if isinstance(result, Answer) and result.chunks is not None:
-                    return replace(result, chunks=_TracedChunks(result.chunks, span, held.pop_all()))
+                    return replace(result, chunks=_TracedChunks(result.chunks, begun, held.pop_all()))
                 return result
 
         return traced
@@ -107,7 +105,9 @@ class Tracing:
     def _admission(self, admission: Any) -> Any:
         def identify(inbound: Any) -> Relay:
             relay: Relay = admission.identify(inbound)
-            _describe(_current.get(), relay)
+            begun = _current.get()
+            if begun is not None:
+                begun.describe(relay)
             return relay
 
         return _Part(admission, identify=identify)
@@ -135,8 +135,8 @@ class Tracing:
             if begun is None:
                 return work(*arguments)
             if arguments:
-                _describe(begun, arguments[0])
-            with self._span(name, begun, is_client) as span:
+                begun.describe(arguments[0])
+            with self._span(name, begun.span, is_client) as span:
                 result = work(*arguments)
                 _describe_result(span, result)
                 return result
@@ -156,6 +156,33 @@ class Tracing:
             span.end()
 
 
+class _Begun:
+    """A traced relay on its way; what it is may come out only at one of its stages."""
+
+    __slots__ = ("_is_described", "span")
+
+    def __init__(self, span: Any) -> None:
+        self.span = span
+        self._is_described = False
+
+    def describe(self, relay: object) -> None:
+        """Say which relay it is: names and heights alone, nothing that was signed and nothing that was said."""
+        if self._is_described or not isinstance(relay, Relay):
+            return
+        self._is_described = True
+        header = relay.header
+        self.span.set_attributes(
+            {
+                "pocket.service_id": relay.service_id,
+                "pocket.rpc_type": relay.transport,
+                "pocket.supplier": relay.supplier,
+                "pocket.application": header.application_address,
+                "pocket.session_id": header.session_id,
+                "pocket.session_end_height": header.session_end_block_height,
+            }
+        )
+
+
 class _Part:
     """A part of the runtime some of whose methods are replaced; all else is the part's own."""
 
@@ -170,11 +197,11 @@ class _Part:
 class _TracedChunks:
     """A stream whose relay ends with it. Whoever sends it does so in one greenlet, to the end of the connection."""
 
-    def __init__(self, chunks: Chunks, span: Any, held: ExitStack) -> None:
-        self._chunks, self._span, self._held = chunks, span, held
+    def __init__(self, chunks: Chunks, begun: _Begun, held: ExitStack) -> None:
+        self._chunks, self._begun, self._held = chunks, begun, held
 
     def __iter__(self) -> Iterator[bytes]:
-        with _inside(self._span):
+        with _inside(self._begun):
             yield from self._chunks
 
     def close(self) -> None:
@@ -183,30 +210,13 @@ class _TracedChunks:
 
 
 @contextmanager
-def _inside(span: Any) -> Iterator[None]:
-    """Stages of this block belong to `span`."""
-    token = _current.set(span)
+def _inside(begun: _Begun) -> Iterator[None]:
+    """Stages of this block belong to the relay."""
+    token = _current.set(begun)
     try:
         yield
     finally:
         _current.reset(token)
-
-
-def _describe(span: Any, relay: object) -> None:
-    """Say which relay it is: names and heights alone, nothing that was signed and nothing that was said."""
-    if span is None or not isinstance(relay, Relay):
-        return
-    header = relay.header
-    span.set_attributes(
-        {
-            "pocket.service_id": relay.service_id,
-            "pocket.rpc_type": relay.transport,
-            "pocket.supplier": relay.supplier,
-            "pocket.application": header.application_address,
-            "pocket.session_id": header.session_id,
-            "pocket.session_end_height": header.session_end_block_height,
-        }
-    )
 
 
 def _describe_result(span: Any, result: object) -> None:

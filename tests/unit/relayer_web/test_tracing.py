@@ -150,14 +150,14 @@ def test_a_collector_that_hangs_or_refuses_costs_spans_alone(traced: World, coll
     assert collecting.asked.wait(PATIENCE_S)
     started = time.monotonic()
     assert serve(traced, body) == 200
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4.0  # one export waits 5 s
     collecting.status = 400
     collecting.gate.set()
     wait_for(lambda: traced.metric("ha_relayer_trace_spans_total", result="failed") >= 6)
     collecting.status = 200
     assert serve(traced, body) == 200
     wait_for(lambda: collecting.spans("relay"))
-    assert traced.metric("ha_relayer_trace_spans_total", result="exported") >= 6
+    wait_for(lambda: traced.metric("ha_relayer_trace_spans_total", result="exported") >= 6)
 
 
 def test_relays_at_the_same_time_are_traces_of_their_own(traced: World, collecting: Collector) -> None:
