@@ -85,12 +85,8 @@ class RingSignature:
     challenge: bytes  # c_0, 32 bytes
     key_image: bytes  # 33 bytes
     members: tuple[RingMember, ...]
+    public_keys: tuple[bytes, ...]  # of the members, in ring order
     trailing: bytes
-
-    @property
-    def public_keys(self) -> tuple[bytes, ...]:
-        """The member keys, in ring order."""
-        return tuple(member.public_key for member in self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +147,21 @@ def parse_ring(signature: bytes, max_ring_size: int = MAX_RING_SIZE) -> RingSign
         raise RingMalformed("error deserializing ring signature: input too short")
     if count > max_ring_size:
         raise RingTooLarge(members=count, max_ring_size=max_ring_size)
-    challenge = _scalar_at(signature, COUNT_SIZE)
-    key_image = _point_at(signature, COUNT_SIZE + SCALAR_SIZE)
+    end = HEAD_SIZE + MEMBER_SIZE * count
+    if len(signature) < end:
+        raise _cut_off(signature)
     if count == 0:
         raise RingMalformed("error deserializing ring signature: ring without members")
-    starts = range(HEAD_SIZE, HEAD_SIZE + MEMBER_SIZE * count, MEMBER_SIZE)
-    members = tuple(
-        RingMember(_scalar_at(signature, start), _point_at(signature, start + SCALAR_SIZE))
-        for start in starts
+    key_image_at = COUNT_SIZE + SCALAR_SIZE
+    scalars = [signature[at : at + SCALAR_SIZE] for at in range(HEAD_SIZE, end, MEMBER_SIZE)]
+    public_keys = [signature[at : at + POINT_SIZE] for at in range(HEAD_SIZE + SCALAR_SIZE, end, MEMBER_SIZE)]
+    return RingSignature(
+        challenge=signature[COUNT_SIZE:key_image_at],
+        key_image=signature[key_image_at:HEAD_SIZE],
+        members=tuple(map(RingMember, scalars, public_keys)),
+        public_keys=tuple(public_keys),
+        trailing=signature[end:],
     )
-    return RingSignature(challenge, key_image, members, signature[HEAD_SIZE + MEMBER_SIZE * count :])
 
 
 def encode_ring(challenge: int, key_image: bytes, members: Sequence[RingMember]) -> bytes:
@@ -282,17 +283,13 @@ def _check_points(curve: Curve, ring: RingSignature, expected_keys: Collection[b
         raise RingMalformed(f"error deserializing ring signature: {error.detail}") from error
 
 
-def _scalar_at(signature: bytes, offset: int) -> bytes:
-    scalar = signature[offset : offset + SCALAR_SIZE]
-    if len(scalar) < SCALAR_SIZE:
-        raise RingMalformed("error deserializing ring signature: invalid scalar length")
-    return scalar
-
-
-def _point_at(signature: bytes, offset: int) -> bytes:
-    point = signature[offset : offset + POINT_SIZE]
-    if len(point) < POINT_SIZE:
-        raise RingMalformed(
-            f"error deserializing ring signature: malformed public key: invalid length: {len(point)}"
-        )
-    return point
+def _cut_off(signature: bytes) -> RingMalformed:
+    """The reference's word for a signature that ends within a field: scalars and points take turns."""
+    at, size = COUNT_SIZE, SCALAR_SIZE
+    while len(signature) >= at + size:
+        at += size
+        size = POINT_SIZE if size == SCALAR_SIZE else SCALAR_SIZE
+    detail = "error deserializing ring signature: "
+    if size == SCALAR_SIZE:
+        return RingMalformed(f"{detail}invalid scalar length")
+    return RingMalformed(f"{detail}malformed public key: invalid length: {len(signature) - at}")

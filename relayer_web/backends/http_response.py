@@ -32,6 +32,9 @@ class ResponseReader(HTTPResponseParser):  # type: ignore[misc,valid-type]
         self._in_name = False
         self._in_body = False
         self.head_complete = False
+        self.is_stream = (
+            False  # whether the head says that the body comes bit by bit; one encoded is read whole
+        )
         self.complete = False
         self.reusable = False
         self.started = False
@@ -46,11 +49,7 @@ class ResponseReader(HTTPResponseParser):  # type: ignore[misc,valid-type]
         """All header lines, in order, names as they were sent, values as UTF-8 where they are."""
         return [(name, value if value.isascii() else _utf8(value)) for name, value in self._lines]
 
-    @property
-    def is_stream(self) -> bool:
-        """Whether the head says that the body comes bit by bit; one that is encoded is read whole."""
-        if not self.head_complete:
-            return False
+    def _says_stream(self) -> bool:
         named = {name.lower(): value for name, value in self._lines}
         media_type = named.get("content-type", "").partition(";")[0].strip().lower()
         return media_type in STREAMED_TYPES and named.get("content-encoding", "identity") == "identity"
@@ -110,6 +109,7 @@ class ResponseReader(HTTPResponseParser):  # type: ignore[misc,valid-type]
         if self.status < FIRST_STATUS:
             raise BackendFailed(what="status below 100")
         self.head_complete = self._in_body = self.status >= 200
+        self.is_stream = self.head_complete and self._says_stream()
         return self._head_request
 
     def _on_body(self, chunk: bytes) -> None:
