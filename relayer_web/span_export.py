@@ -96,6 +96,11 @@ class Spans:
         kind = SpanKind.CLIENT if is_client else SpanKind.INTERNAL
         return self._tracer.start_span(name, set_span_in_context(parent, Context()), kind)
 
+    def traceparent(self, span: Span) -> str:
+        """Return the W3C header that names a span to whoever is asked next."""
+        context = span.get_span_context()
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+
     def fail(self, span: Span, reason: str) -> None:
         """Mark a span as failed for `reason`, a label of the error tree."""
         span.set_attribute("error.type", reason)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocket_protocol.errors import PocketError
 from relayer_web.admission import Relay
+from relayer_web.backends.contract import BackendRequest
 from relayer_web.config_tracing import TracingSection, is_installed
 from relayer_web.grpc_relay import GrpcAnswer
 from relayer_web.inbound import Answer, Chunks
@@ -83,7 +84,7 @@ class Tracing:
             ("admission", self._admission),
             ("verifier", lambda verifier: _Part(verifier, verify=self._stage("validation", verifier.verify))),
             ("metering", self._metering),
-            ("backends", self.backends),
+            ("backends", self._backends),
             ("signer", self._signer),
             ("publisher", lambda part: _Part(part, publish=self._stage("publish", part.publish))),
         ):
@@ -91,12 +92,23 @@ class Tracing:
                 traced[name] = wrap(traced[name])
         return traced
 
-    def backends(self, backends: Any) -> Any:
-        return _Part(
-            backends,
-            call=self._stage("backend", backends.call, is_client=True),
-            call_once=self._stage("backend", backends.call_once, is_client=True),
-        )
+    def _backends(self, backends: Any) -> Any:
+        return _Part(backends, call=self._asking(backends.call), call_once=self._asking(backends.call_once))
+
+    def _asking(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """`call` as the stage `backend`; the backend is told the trace, so that its own spans join it."""
+
+        def asked(service_id: str, transport: str, request: BackendRequest) -> Any:
+            begun = _current.get()
+            if begun is None:
+                return call(service_id, transport, request)
+            with self._span("backend", begun.span, is_client=True) as span:
+                told = {**request.overrides, "Traceparent": self._spans.traceparent(span)}
+                response = call(service_id, transport, replace(request, overrides=told))
+                _describe_result(span, response)
+                return response
+
+        return asked
 
     def stop(self) -> None:
         """Send what is left, within a moment."""
@@ -129,14 +141,14 @@ class Tracing:
             sign_error=self._stage("sign", signer.sign_error),
         )
 
-    def _stage(self, name: str, work: Callable[..., Any], *, is_client: bool = False) -> Callable[..., Any]:
+    def _stage(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def staged(*arguments: Any) -> Any:
             begun = _current.get()
             if begun is None:
                 return work(*arguments)
             if arguments:
                 begun.describe(arguments[0])
-            with self._span(name, begun.span, is_client) as span:
+            with self._span(name, begun.span) as span:
                 result = work(*arguments)
                 _describe_result(span, result)
                 return result
@@ -144,7 +156,7 @@ class Tracing:
         return staged
 
     @contextmanager
-    def _span(self, name: str, parent: Any, is_client: bool = False) -> Iterator[Any]:
+    def _span(self, name: str, parent: Any, *, is_client: bool = False) -> Iterator[Any]:
         span = self._spans.begin(name, parent, is_client=is_client)
         try:
             yield span

