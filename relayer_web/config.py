@@ -130,7 +130,7 @@ class HealthCheckSection:
 class CacheWarmupSection:
     """What is asked of the chain before the first relay needs it."""
 
-    enabled: bool = setting(True, doc="ask before the first relay")
+    enabled: bool = setting(True, doc="ask before the first relay, and at each session's first block")
     known_applications: tuple[str, ...] = setting(
         (), doc="beside those relayers have served in the last week"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -33,10 +34,12 @@ class Hearing:
         registry: SupplierRegistry,
         factors: ServiceFactors,
         meter: RelayMeter,
+        on_block: Callable[[], None] = lambda: None,
     ) -> None:
         self._keys, self._metrics = keys, metrics
         self._feed, self._facts, self._registry = feed, facts, registry
         self._factors, self._meter = factors, meter
+        self._on_block = on_block
         self._was_subscribed = False
         self._subscription = Subscription(
             client,
@@ -93,6 +96,7 @@ class Hearing:
     def _hear_block(self, payload: bytes) -> None:
         self._metrics.count("ha_cache_block_events_received")
         self._feed.hear(payload)
+        self._on_block()
 
     def _subscribed(self) -> None:
         """Messages may have been missed: read the height again, and look up again what messages would have changed."""

@@ -38,6 +38,7 @@ from relayer_web.outside import Outside, outside_of
 from relayer_web.position import PositionSource
 from relayer_web.publisher import RelayPublisher, TicketFlusher
 from relayer_web.responses import Compression, ResponseSigner
+from relayer_web.rollover import Rollover
 from relayer_web.runtime import DEFAULT_MAX_RESPONSE_BYTES, Runtime
 from relayer_web.served_first import Distrust, Owed, ServedFirst, drop_owed, settle_owed
 from relayer_web.settlement_queue import QueueLimits, SettlementQueue
@@ -154,6 +155,7 @@ class _Wiring:
             interval_s=extensions.ticket_interval_ms / 1000,
             on_error=self._ticket_failed,
         )
+        self.rollover = Rollover(self.facts, self._height, self.facts.sessions.known)  # type: ignore[attr-defined]
         self.hearing = Hearing(
             self.store.client,
             self.keys,
@@ -163,6 +165,7 @@ class _Wiring:
             registry=self.registry,
             factors=self.factors,
             meter=self.meter,
+            on_block=self.rollover.look,
         )
         self.throttle = FailureThrottle()
         self.distrust = Distrust(extensions.optimistic_distrust_seconds)
@@ -288,10 +291,12 @@ class _Wiring:
             threading.Thread(target=self._repeat, args=(work, every_s), name=name, daemon=True).start()
         if self.config.cache_warmup.enabled:
             threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+            self.rollover.start()
 
     def stop(self) -> None:
         """End the threads and close the connections."""
         self._stopping.set()
+        self.rollover.stop()
         self.settlements.stop()
         self.flusher.stop()
         self.gate.stop()
@@ -312,6 +317,10 @@ class _Wiring:
 
     def _note_applications(self) -> None:
         self.known_applications.note(self.facts.applications.known())
+
+    def _height(self) -> int:
+        seen = self.feed.last()
+        return seen.position.height if seen else 0
 
     def _height_asked(self) -> None:
         self.metrics.count("stale_heights")
