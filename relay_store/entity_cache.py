@@ -78,7 +78,7 @@ class _Flight:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.value: Any = None
-        self.error: BaseException | None = None
+        self.error: PocketError | None = None
 
 
 class _Entry(Generic[V]):
@@ -185,15 +185,16 @@ class EntityCache(Generic[K, V]):
             if not flight.done.wait(FLIGHT_S):
                 raise LookupTimeout(entity=self.name)
             if flight.error is not None:
-                raise (
-                    flight.error if isinstance(flight.error, PocketError) else LookupTimeout(entity=self.name)
-                )
+                raise copy.copy(flight.error)
             return flight.value  # type: ignore[no-any-return]
         try:
             flight.value = self._settle(key, lookup, generation)
             return flight.value  # type: ignore[no-any-return]
         except BaseException as error:
-            flight.error = error
+            # A copy without traceback: that knows this frame, hence the flight, and all that its callers hold.
+            flight.error = (
+                copy.copy(error) if isinstance(error, PocketError) else LookupTimeout(entity=self.name)
+            )
             raise
         finally:
             with self._lock:

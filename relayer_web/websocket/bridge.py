@@ -145,6 +145,7 @@ class Bridge:
                 self._serving.add(side)
                 serve(message)
                 self._serving.discard(side)
+                del message  # a large one is not kept while we wait for the next
             self.end(self._after(side))
             side.drain()
         except PocketError as error:

@@ -120,10 +120,12 @@ class Peer:
     def messages(self) -> Iterator[Message]:
         """Yield whole messages until the peer closes or vanishes. Raises `TooMuchUnfinished`."""
         events: list[Any] | None = self._events
+        self._events = []
         while events is not None:
             yield from self._whole(events)
             if self.has_closed:
                 return
+            events.clear()  # nothing large is kept while we wait
             events = self._receive()
 
     def drain(self) -> None:
@@ -160,9 +162,17 @@ class Peer:
         shut(self._sock, socket.SHUT_RDWR)
 
     def release(self) -> None:
-        """Forget what is held; the peer is not used any more."""
+        """Forget what is held; the peer is not used any more.
+
+        The protocol's parser knows the protocol, and the last frame: only the collector would find out that they have
+        gone, and it comes late (heap).
+        """
         self._hold(0)
         self._sock.close()
+        with contextlib.suppress(ValueError):  # it runs, in a thread that is being ended
+            self._protocol.parser.close()
+        if self._protocol.parser_exc is not None:
+            self._protocol.parser_exc.with_traceback(None)
 
     def _receive(self) -> list[Any] | None:
         """The next events, None at the end of the connection."""

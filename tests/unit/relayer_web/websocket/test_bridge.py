@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
@@ -61,6 +62,10 @@ class End:
             self._protocol.receive_data(data)
             self._frames += [event for event in self._protocol.events_received() if isinstance(event, Frame)]
         return self._frames.pop(0)
+
+    def forget(self) -> None:
+        """Keep no frame of what was heard."""
+        self._protocol.parser.close()
 
     def goodbye(self) -> Close:
         frame = self.hear()
@@ -209,6 +214,41 @@ def test_large_messages_in_the_works_are_bounded_over_all_bridges(world: World) 
         assert one.answered(large)
         until(lambda: unfinished.held_bytes < 200_000)
     assert unfinished.held_bytes == 0
+
+
+def test_large_messages_are_not_kept_until_the_collector_comes(world: World) -> None:
+    size = 200_000
+
+    def kept() -> list[object]:
+        """Frames and messages, as the tuples and objects that the collector knows."""
+        return [
+            found
+            for found in gc.get_objects()
+            if (type(found) is Frame and len(found.data) >= size)
+            or (
+                type(found) is tuple and len(found) == 2 and type(found[1]) is bytes and len(found[1]) >= size
+            )
+        ]
+
+    def ask_and_answer(stage: Stage) -> None:
+        stage.ask(relay_request(payload=bytes(size)))
+        stage.answered(bytes(size))
+        stage.client.say(Opcode.PING, b"")
+        stage.backend.say(Opcode.PING, b"")
+        assert {stage.client.hear().opcode, stage.backend.hear().opcode} == {Opcode.PONG}
+
+    gc.collect()
+    gc.disable()
+    try:
+        with staged(world) as stage:
+            ask_and_answer(stage)
+            assert kept() == []
+            ask_and_answer(stage)
+        for end in (stage.client, stage.backend):
+            end.forget()
+        assert kept() == []
+    finally:
+        gc.enable()
 
 
 def test_an_answer_there_is_no_room_for_is_not_charged(world: World) -> None:
