@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pocket_chain.node_errors import NodeUnavailable
 from relayer_web.inbound import Answer
 from relayer_web.websocket import signed_handshake
 from relayer_web.websocket.bridges import Bridges
 from relayer_web.websocket.handshake import Upgrade
-from relayer_web.websocket.signed_handshake import HandshakeCheck
+from relayer_web.websocket.signed_handshake import HandshakeCheck, MalformedHandshake, signed_relay
 from tests.logs import captured
 from tests.unit.relayer_web.relay_world import SERVICE, World, address, error_of, relay_request
 
@@ -32,6 +35,9 @@ def signed_headers(**changes: Any) -> dict[str, str]:
         "pocket-supplier-address": meta.supplier_operator_address,
         "pocket-signature": base64.b64encode(meta.signature).decode(),
     }
+
+
+SIGNED = signed_headers()
 
 
 def upgrade(headers: Mapping[str, str], sock: Any = None) -> Upgrade:
@@ -81,6 +87,13 @@ def test_what_does_not_verify_is_counted_and_let_through(world: World, change: d
     HandshakeCheck(world.runtime).check(SERVICE, upgrade(signed_headers() | change))
     assert counted(world, "v2", "invalid") == 1
     assert counted(world, "v2", "valid") == 0
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SIGNED)), st.text(st.characters(max_codepoint=255))))
+def test_any_headers_are_a_relay_or_malformed(changes: dict[str, str]) -> None:
+    with suppress(MalformedHandshake):
+        relay = signed_relay(SERVICE, upgrade(SIGNED | changes))
+        assert relay is None or relay.request.payload == b""
 
 
 def test_a_signature_for_another_service_is_none_for_this_one(world: World) -> None:
