@@ -147,12 +147,14 @@ class TicketFlusher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send what is still to be sent, then end."""
+        """Send what is still to be sent, then end. What still gathers is sent too: nobody else may be marked."""
         self._stopping = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(5)
         self.flush()
+        for supplier in sorted(self._gathering):
+            self._send(supplier)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -86,8 +86,8 @@ def _beside_reference(runs: Sequence[Run]) -> str:
     other = (
         f"\nRecorded beside them: Redis {reference.STORE_US} µs a relay (budget here {reference.STORE_BUDGET_US}), "
         f"miner {reference.MINER_US} µs when it drains a backlog (budget here {reference.WORKER_BUDGET_US},\n"
-        "sealing apart; the backlog figure of ours is below). While relays trickle in, the worker's share is the cost\n"
-        "of tasks and small batches, up to one every 20 to 30 ms per supplier: it falls as load grows.\n"
+        "sealing apart; the backlog figure of ours is below). What worker and parent cost beyond that figure is tasks,\n"
+        "four a second for each busy supplier however many relays they find: it falls as load grows.\n"
     )
     return f"{text}\n{table(heading, rows)}{other}"
 

@@ -118,6 +118,18 @@ def test_relays_gather_while_the_ticket_of_a_begun_task_lives(store: Store) -> N
     assert front.flush() == 0
 
 
+def test_what_still_gathers_is_sent_when_the_front_end_stops(store: Store) -> None:
+    sender = NotedSender()
+    front = flusher(store, sender)
+    front.mark("A")
+    front.flush()
+    gather(store, KEYS, "A", 1.5)
+    front.mark("A")
+    front.flush()
+    front.stop()
+    assert sender.sent == ["A", "A"]
+
+
 def test_a_mark_made_while_tickets_are_asked_for_is_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
