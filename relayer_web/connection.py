@@ -29,6 +29,7 @@ from relayer_web.http_head import UNKNOWN_LENGTH, Head, HeadLimits, RequestError
 from relayer_web.inbound import Answer, Chunks, Inbound
 from relayer_web.service_routes import is_service_route
 from relayer_web.sweeper import NEVER, Sweeper, is_closed, shut
+from relayer_web.unread_answers import UnreadAnswers
 from relayer_web.websocket.handshake import Upgrade
 
 RECEIVE_BYTES: Final = 65536
@@ -41,7 +42,7 @@ UNREAD_BODY: Final = "failed to read request body"
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Bounds of client connections. `max_buffered_bytes`: large bodies of one process being read together."""
+    """Bounds of client connections. `max_buffered_bytes`: large bodies of one process being read, and being sent."""
 
     head: HeadLimits = field(default_factory=HeadLimits)
     max_body_bytes: int = 10_485_760
@@ -77,6 +78,7 @@ class Shell:
         self.is_stopping = is_stopping
         self.direct = direct
         self.buffered_bytes = 0
+        self.unread = UnreadAnswers(limits.max_buffered_bytes)
 
 
 WsgiExchange = Callable[["ClientConnection", Head, bool], bool]
@@ -214,16 +216,20 @@ class ClientConnection:
 
     def send(self, encoded: bytes) -> None:
         """Send all of it within the client's time."""
-        with self.writing():
+        with self.writing(len(encoded)):
             self.sock.sendall(encoded)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """The client has its time to read what is written in this block."""
+    def writing(self, size: int) -> Iterator[None]:
+        """The client has its time to read the `size` bytes that are written in this block."""
         self.start_clock()
         self._writing = True
         try:
-            yield
+            if size > SMALL_BODY_BYTES:
+                with self._shell.unread.sending(self, size):
+                    yield
+            else:
+                yield
         finally:
             self._writing = False
             self.stop_clock()

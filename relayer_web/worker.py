@@ -223,12 +223,12 @@ class RelayGeventWorker(GeventWorker):  # type: ignore[misc]
         try:
             for chunk in chunks:
                 if chunk:
-                    with connection.writing():
+                    with connection.writing(len(chunk)):
                         response.write(chunk)
                 else:
                     connection.check_client()
                     response.send_headers()
-            with connection.writing():
+            with connection.writing(0):
                 response.close()
         finally:
             if hasattr(chunks, "close"):
