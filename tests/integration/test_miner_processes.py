@@ -16,6 +16,7 @@ from localnet.default_genesis import Options
 from localnet.node import LocalNode
 from pocket_protocol.types import SupplierAddress
 from relay_store.session_state import SessionState
+from relay_store.sessions import Sessions
 from tests.bench.cpu_time import children_of
 from tests.miner_process import WORKER, MinerProcesses, miner_processes
 from tests.miners import relay_entries, write_config
@@ -116,6 +117,38 @@ def test_a_child_killed_while_its_worker_starts_is_replaced(miner: MinerProcesse
     miner.wait_for("supplier is owned", lambda: miner.owner(supplier) is not None, 20)
     miner.wait_for("another child", lambda: len({*children_of(worker.pid)} - {killed}) == CONCURRENCY, 10)
     assert worker.poll() is None and other in children_of(worker.pid)
+
+
+@pytest.mark.slow
+def test_a_worker_told_to_end_settles_what_it_has_or_leaves_it_to_the_next(
+    miner: MinerProcesses, world: World
+) -> None:
+    """T10: in the middle of a stream, in small batches; nothing stays pending, nothing counts twice."""
+    supplier = SupplierAddress(world.address("supplier1"))
+    with miner.config_path.open("a") as file:
+        file.write("batch_size: 5\n")
+    first = miner.start(*WORKER)
+    miner.start("beat")
+    miner.wait_for("supplier is owned", lambda: miner.owner(supplier) is not None, 20)
+    owner = miner.owner(supplier)
+    miner.start(*WORKER)
+    header = world.session(height=world.chain.height)
+    entries = list(relay_entries(world, header, range(300)))
+    stream = miner.keys.relay_stream(supplier)
+    totals = Sessions(miner.store, miner.keys, supplier).totals
+    for entry in entries[:200]:
+        miner.store.client.xadd(stream, {"data": entry})
+    miner.wait_for("some are settled", lambda: bool(totals()), 20)
+    first.send_signal(signal.SIGTERM)
+    for entry in entries[200:]:
+        miner.store.client.xadd(stream, {"data": entry})
+    assert first.wait(30) == 0
+    miner.wait_for("take-over", lambda: miner.owner(supplier) not in (None, owner), 20)
+    miner.wait_for("all are settled", lambda: not miner.store.client.xlen(stream), 20)
+    counted = totals()
+    assert counted["leaves"] + counted.get("late", 0) == 300  # late: this machine was slower than the session
+    assert counted.keys() <= {"leaves", "late", "weight_mismatch"}
+    assert miner.store.client.xpending(stream, miner.keys.consumer_group())["pending"] == 0
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ GOLDEN = [
     ("intent", (S, SID, PROOF_PHASE), f"pm:{T}:ab12:intent:proof"),
     ("supplier_lease", (S,), LeaseKeys(f"pm:{T}:lease", f"pm:{T}:epoch", f"pm:{T}:owner")),
     ("beat_lease", (), LeaseKeys("pm:beat:lease", "pm:beat:epoch", None)),
+    ("own_pattern", (), "pm:*"),
+    ("shared_pattern", (), "ha:*"),
     ("height", (), "pm:height"),
     ("height_channel", (), "pm:events:height"),
     ("nodes", (), "pm:nodes"),
@@ -51,6 +53,8 @@ GOLDEN = [
     ("rebroadcast", ("claim", S, 20), "ha:miner:rebroadcast:{claim}:pokt1s:20"),
     ("rebroadcast_index", ("proof",), "ha:miner:rebroadcast:{proof}:index"),
     ("submission", (S, 20, SID), "ha:tx:track:pokt1s:20:ab12"),
+    ("submission_pattern", (S,), "ha:tx:track:pokt1s:*"),
+    ("submission_pattern", (), "ha:tx:track:*:*"),
     ("supplier", (S,), "ha:supplier:pokt1s"),
     ("supplier_pattern", (), "ha:supplier:*"),
     ("registered_supplier", (S,), "ha:suppliers:pokt1s"),
@@ -58,6 +62,7 @@ GOLDEN = [
     ("supplier_update_channel", (), "ha:events:supplier_update"),
     ("service_factor", (), "ha:service_factor:default"),
     ("service_factor", ("svc1",), "ha:service_factor:service:svc1"),
+    ("cache_pattern", (), "ha:cache:*"),
     ("application", ("k1",), "ha:cache:application:k1"),
     ("service", ("svc1",), "ha:cache:service:svc1"),
     ("account", ("k1",), "ha:cache:account:k1"),
@@ -140,6 +145,10 @@ def _slot(key: str) -> int:
 def test_all_keys_of_a_supplier_share_the_slot_of_its_stream() -> None:
     keys = Keys()
     slot = _slot(keys.relay_stream(S))
-    per_supplier = [expected for _, _, expected in GOLDEN if isinstance(expected, str) and T in expected]
+    per_supplier = [
+        getattr(keys, name)(*arguments)
+        for name, arguments, expected in GOLDEN
+        if isinstance(expected, str) and T in expected
+    ]
     assert len(per_supplier) > 12
     assert {_slot(key) for key in per_supplier} == {slot}
