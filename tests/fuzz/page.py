@@ -30,9 +30,11 @@ Each is fixed and has its unit test; the runs above are of the fixed code.
 | `websocket` | fragments of a message were kept one by one: empty ones without any bound, tiny ones at many times their bytes |
 | `live-http2` | header fields that are no text were quoted in the log by the gRPC library, with a traceback |
 | `comet` | `Infinity` and numbers of thousands of digits in a node's answer or event raised past the node's errors |
+| `documents` | a block event of a year before 1000, such as Go's zero time, was written so that it could not be read again |
 | `documents` | field names that are no text in session hashes, intents and a reference miner's records raised past theirs |
 | `config` | a bracket that does not close in an address, and values that do not fit their YAML tag, ended `validate` with a traceback |
 | `config` | a genesis file nested deeply took seconds and ended with a traceback |
+| large bodies (`make stress`) | ten megabytes of header names in a payload, or of empty gRPC-Web frames, took a worker seconds |
 """
 
 
