@@ -29,7 +29,7 @@ from relay_store.version import check_version
 
 __all__ = ["GuardedScheduler", "app", "schedule_of"]
 
-CLEAN_UP_S = 60.0
+CLEAN_UP_S = 300.0  # it looks at a week of sessions; those of the last 200 blocks are seen with each block
 STANDBY_S = 0.5  # how often a beat that waits asks for the lease
 MARGIN = 0.7  # of the lease's time: later than this after the last renewal nothing is sent
 

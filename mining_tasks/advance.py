@@ -134,12 +134,14 @@ class _Run:
         return due
 
     def _ended(self, everything: bool) -> list[tuple[SessionRecord, Windows]]:
+        """Sessions that are over and not done with; most of those listed are, for a week."""
         height = self._position.height
-        listed = [
-            (session, end)
+        ends = {
+            session: end
             for session, end in self._sessions.listed(ended_by=height)
             if everything or end >= height - HORIZON_BLOCKS
-        ]
+        }
+        listed = [(session, ends[session]) for session in self._sessions.lacking(RETIRED, list(ends))]
         windows: dict[int, Windows] = {}
         for end in {end for _, end in listed}:
             self._guarded(

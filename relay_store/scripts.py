@@ -45,19 +45,24 @@ def run_over(store: Store, name: str, groups: Sequence[Sequence[str]], *argument
     """Run a script over many groups of keys, each in one slot, all of one length; return its reply to each, in order.
 
     The script gets the keys of some groups one after the other; ARGV is the length of a group, then `arguments`; it
-    returns an array with a reply to each group. Hundreds of groups cost one call, except on a Cluster, which takes no
-    keys of several slots: there each is a call, in one pipeline for each node. Raises `StoreUnavailable` or
-    `StoreRefused` if any call fails; the others may have been carried out.
+    returns an array with a reply to each group. Hundreds of groups cost one call; on a Cluster, which takes no keys of
+    several slots, those of one slot do, in one pipeline for each node. Raises `StoreUnavailable` or `StoreRefused`
+    if any call fails; the others may have been carried out.
     """
-    script, at_once = load_script(name), 1 if store.is_cluster else GROUPS_AT_ONCE
-    shares: dict[int, tuple[Any, list[int]]] = {}
+    script = load_script(name)
+    shares: dict[int, tuple[Any, dict[int, list[int]]]] = {}
     for position, group in enumerate(groups):
         node = store.node(group[0])
-        shares.setdefault(id(node), (node, []))[1].append(position)
+        slots = shares.setdefault(id(node), (node, {}))[1]
+        slots.setdefault(store.slot(group[0]), []).append(position)
     replies: list[Any] = [None] * len(groups)
     with store.answers():
-        for node, positions in shares.values():
-            calls = [positions[at : at + at_once] for at in range(0, len(positions), at_once)]
+        for node, slots in shares.values():
+            calls = [
+                positions[at : at + GROUPS_AT_ONCE]
+                for positions in slots.values()
+                for at in range(0, len(positions), GROUPS_AT_ONCE)
+            ]
             keys = [[key for position in call for key in groups[position]] for call in calls]
             answers = _run_on(node, script, keys, (len(groups[0]), *arguments))
             for call, answer in zip(calls, answers, strict=True):

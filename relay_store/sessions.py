@@ -14,7 +14,7 @@ from pocket_protocol.errors import Refused
 from relay_store.connection import Store
 from relay_store.fence import NotOwner
 from relay_store.keys import CLAIM_PHASE, PROOF_PHASE, OwnKeys
-from relay_store.scripts import run_script
+from relay_store.scripts import ask_each, run_script
 from relay_store.session_state import (
     TERMINAL_STATES,
     SessionRecord,
@@ -69,8 +69,8 @@ class Sessions:
         node = self._store.node(self._keys.sessions(self._supplier))
         with self._store.answers():
             pipeline = node.pipeline(transaction=False)
-            for session in sessions:
-                pipeline.hgetall(self._keys.session(self._supplier, session))
+            for record in self._records(sessions):
+                pipeline.hgetall(record)
             raws = pipeline.execute()
         records: list[SessionRecord | None] = []
         for session, raw in zip(sessions, raws, strict=True):
@@ -124,17 +124,21 @@ class Sessions:
     def prune(self, *, ended_by: int) -> list[str]:
         """Take sessions off the list that ended by a height and whose record has run out; return them."""
         candidates = [session for session, _ in self.listed(ended_by=ended_by)]
-        list_key = self._keys.sessions(self._supplier)
-        node = self._store.node(list_key)
-        with self._store.answers():
-            pipeline = node.pipeline(transaction=False)
-            for session in candidates:
-                pipeline.exists(self._keys.session(self._supplier, session))
-            exist = pipeline.execute()
-            gone = [session for session, exists in zip(candidates, exist, strict=True) if not exists]
-            if gone:
-                node.zrem(list_key, *gone)
+        exist = ask_each(self._store, "EXISTS", self._records(candidates))
+        gone = [session for session, exists in zip(candidates, exist, strict=True) if not exists]
+        if gone:
+            list_key = self._keys.sessions(self._supplier)
+            with self._store.answers():
+                self._store.node(list_key).zrem(list_key, *gone)
         return gone
+
+    def lacking(self, field: str, sessions: Sequence[str]) -> list[str]:
+        """Return those of `sessions` whose record has no such field; for many, cheaper than to read them."""
+        found = ask_each(self._store, "HEXISTS", self._records(sessions), field)
+        return [session for session, has in zip(sessions, found, strict=True) if not has]
+
+    def _records(self, sessions: Sequence[str]) -> list[str]:
+        return [self._keys.session(self._supplier, session) for session in sessions]
 
     def totals(self) -> dict[str, int]:
         """Return what became of the supplier's stream entries so far (decisions.md F)."""

@@ -116,3 +116,14 @@ def test_sessions_whose_record_ran_out_leave_the_list(store: Store, sessions: Se
     store.client.zadd(KEYS.sessions(S), {"gone": 50, "young": 200})
     assert sessions.prune(ended_by=110) == ["gone"]
     assert [session for session, _ in sessions.listed()] == [SID, "young"]
+
+
+def test_sessions_that_are_done_with_are_told_by_one_command(store: Store, sessions: Sessions) -> None:
+    ids = [f"{number:064}" for number in range(300)]
+    for session in ids:
+        store.client.hset(KEYS.session(S, session), mapping=SNAPSHOT.to_fields() | {"retired": 1})
+    store.client.hdel(KEYS.session(S, ids[7]), "retired")
+    sessions.lacking("retired", ids)
+    before = store.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert sessions.lacking("retired", [*ids, "none"]) == [ids[7], "none"]
+    assert store.client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
