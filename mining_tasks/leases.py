@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Final
 
 import structlog
@@ -64,6 +65,7 @@ class Leases:
         self._name = name
         self._metrics = metrics
         self._monotonic = monotonic
+        self._lease_keys = cache(keys.supplier_lease)  # of thousands, spelled each second
         self._masters = masters_of(config, store)
         self._lease = lease_of(config, store, self._masters)
         self._foreign = ForeignMiners(store, keys, name)
@@ -82,12 +84,12 @@ class Leases:
         """Give a sign of life and renew all leases in one go; return the suppliers that were lost."""
         heartbeat(self._store, self._keys, self._name)
         suppliers = list(self._owned)
-        renewed = self._lease.renew([self._keys.supplier_lease(one) for one in suppliers], self._token)
+        renewed = self._lease.renew([self._lease_keys(one) for one in suppliers], self._token)
         lost = [one for one, held in zip(suppliers, renewed, strict=True) if not held]
         for supplier in lost:
             log.warning("lease lost", supplier=supplier)
             self._metrics.count("ha_miner_supplier_released", supplier, "lost")
-            self._lease.release(self._keys.supplier_lease(supplier), self._token)
+            self._lease.release(self._lease_keys(supplier), self._token)
             del self._owned[supplier]
         return lost
 
@@ -137,7 +139,7 @@ class Leases:
         if not self._foreign.claim(supplier, self._ours):
             return False
         open_there = self._foreign.open_sessions(supplier)
-        epoch = self._lease.acquire(self._keys.supplier_lease(supplier), self._token)
+        epoch = self._lease.acquire(self._lease_keys(supplier), self._token)
         if epoch is None:
             return False
         self._owned[supplier] = self._monotonic()
@@ -158,7 +160,7 @@ class Leases:
         self._owned.pop(supplier, None)
         self._given_up[supplier] = self._monotonic()
         self._foreign.release(supplier)
-        self._lease.release(self._keys.supplier_lease(supplier), self._token)
+        self._lease.release(self._lease_keys(supplier), self._token)
         log.info("supplier released", supplier=supplier, reason=reason)
         self._metrics.count("ha_miner_supplier_released", supplier, reason)
 
@@ -179,7 +181,7 @@ class Leases:
         missing = dict.fromkeys(others, 0)
         for master in self._masters if others else ():
             try:
-                found = ask_each(master, "EXISTS", [self._keys.lease(supplier) for supplier in others])
+                found = ask_each(master, "EXISTS", [self._lease_keys(supplier).lease for supplier in others])
             except StoreUnavailable as error:
                 log.warning("free suppliers not seen", error=str(error)[:200])
                 continue

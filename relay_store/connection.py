@@ -62,10 +62,6 @@ class Store:
         with store_errors():
             return self.client.get_redis_connection(self.client.get_node_from_key(key))
 
-    def slot(self, key: str) -> int:
-        """Return the slot of `key`: keys of one may stand in one command. All are of one, except on a Cluster."""
-        return self.client.keyslot(key) if self.is_cluster else 0
-
     def pool_of(self, key: str) -> Any:
         """Return the connection pool of the master that owns `key`."""
         return self.node(key).connection_pool

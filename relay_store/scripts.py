@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from importlib import resources
@@ -50,17 +51,12 @@ def run_over(store: Store, name: str, groups: Sequence[Sequence[str]], *argument
     if any call fails; the others may have been carried out.
     """
     script = load_script(name)
-    shares: dict[int, tuple[Any, dict[int, list[int]]]] = {}
-    for position, group in enumerate(groups):
-        node = store.node(group[0])
-        slots = shares.setdefault(id(node), (node, {}))[1]
-        slots.setdefault(store.slot(group[0]), []).append(position)
     replies: list[Any] = [None] * len(groups)
     with store.answers():
-        for node, slots in shares.values():
+        for node, slots in _by_slot(store, [group[0] for group in groups]):
             calls = [
                 positions[at : at + GROUPS_AT_ONCE]
-                for positions in slots.values()
+                for positions in slots
                 for at in range(0, len(positions), GROUPS_AT_ONCE)
             ]
             keys = [[key for position in call for key in groups[position]] for call in calls]
@@ -69,6 +65,18 @@ def run_over(store: Store, name: str, groups: Sequence[Sequence[str]], *argument
                 for position, reply in zip(call, answer, strict=True):
                     replies[position] = reply
     return replies
+
+
+def _by_slot(store: Store, keys: Sequence[str]) -> Iterable[tuple[Any, Iterable[Sequence[int]]]]:
+    """Return the nodes of `keys`, each with the positions of its keys, those of one slot together."""
+    if not store.is_cluster:
+        return [(store.client, [range(len(keys))])]
+    shares: dict[int, tuple[Any, defaultdict[int, list[int]]]] = {}
+    for position, key in enumerate(keys):
+        node = store.node(key)
+        slots = shares.setdefault(id(node), (node, defaultdict(list)))[1]
+        slots[store.client.keyslot(key)].append(position)
+    return [(node, slots.values()) for node, slots in shares.values()]
 
 
 def ask_each(store: Store, command: str, keys: Sequence[str], *arguments: Any) -> list[Any]:
