@@ -50,6 +50,8 @@ def run_over(store: Store, name: str, groups: Sequence[Sequence[str]], *argument
     several slots, those of one slot do, in one pipeline for each node. Raises `StoreUnavailable` or `StoreRefused`
     if any call fails; the others may have been carried out.
     """
+    if not groups:
+        return []
     script = load_script(name)
     replies: list[Any] = [None] * len(groups)
     with store.answers():
