@@ -95,7 +95,8 @@ class BackendResponse:
     """What the backend said, body as it was on the wire after transfer decoding (a gzipped body is gzipped).
 
     `headers`: one entry per header line, in order, hop-by-hop ones included. `retries`: attempts
-    beyond the first that were made. With a `stream`, that is the body and `body` is empty.
+    beyond the first that were made. With a `stream`, that is the body and `body` is empty. `complaint`: the answer
+    stands, and says that the backend is not well; its breaker counts it.
     """
 
     status: int
@@ -103,6 +104,7 @@ class BackendResponse:
     body: bytes
     retries: int = 0
     stream: BodyStream | None = None
+    complaint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

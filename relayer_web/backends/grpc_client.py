@@ -3,9 +3,10 @@
 One channel per service and origin, made at the first call. Every kind of method is served; a stream of answers is
 collected whole, within the call's deadline and the size limit.
 
-Whatever status a backend ends a call with is its answer, UNAVAILABLE and DEADLINE_EXCEEDED too. The library makes up the
-same statuses when a call fails on its way. Those are told by their text: after a call has begun it always begins in one
-of two ways, and before that it says that there is no connection; and no deadline can have passed before its time.
+Whatever status a backend ends a call with is its answer, UNAVAILABLE and DEADLINE_EXCEEDED too. UNAVAILABLE is gRPC's 503,
+and often said by a proxy before a dead node: the breaker counts it. The library makes up the same statuses when a call
+fails on its way. Those are told by their text: after a call has begun it always begins in one of two ways, and before
+that it says that there is no connection; and no deadline can have passed before its time.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class GrpcClient:
         headers = response_headers(
             call.initial_metadata() or (), call.trailing_metadata() or (), status, call.details() or ""
         )
-        return BackendResponse(200, headers, body)
+        complaint = "gRPC status UNAVAILABLE" if call.code() is grpc.StatusCode.UNAVAILABLE else ""
+        return BackendResponse(200, headers, body, complaint=complaint)
 
     def check_connection(self, deadline: float) -> None:
         """Wait until there is a connection. Raises `BackendTimeout`."""

@@ -96,6 +96,9 @@ def _attempt(
     if response.status >= FIRST_SERVER_ERROR:
         breaker.relay_failed(f"status {response.status}")
         return response, outgoing.repeatable
+    if response.complaint:
+        breaker.relay_failed(response.complaint)
+        return response, False
     breaker.relay_succeeded()
     if response.stream is not None:
         response.stream.on_close(lambda failure: breaker.relay_failed(failure) if failure else None)

@@ -413,6 +413,21 @@ def test_a_grpc_call_that_reached_nobody_goes_to_another(
     assert "accept-encoding" not in received
 
 
+@pytest.mark.parametrize(("status", "trips"), [("14", True), ("4", False), ("5", False)])
+def test_a_grpc_backend_that_calls_itself_unavailable_is_left_for_another(
+    bench: Bench, demo: tuple[DemoServer, Counters], status: str, trips: bool
+) -> None:
+    """Its answers are answers all the same."""
+    settings = "load_balancing: first_healthy, health_check: {unhealthy_threshold: 2}"
+    backends = bench.of([demo[0].address, "127.0.0.1:9"], transport="grpc", settings=settings)
+    headers = [("Content-Type", "application/grpc"), ("x-status", status)]
+    request = BackendRequest("POST", "/test.TestService/Status", headers, encode_frame(b""))
+    for _ in range(2):
+        response = backends.call("svc", "grpc", request)
+        assert ("Grpc-Status", status) in list(response.headers)
+    assert [endpoint.healthy for endpoint in backends.report("svc")] == [not trips, True]
+
+
 def test_what_is_no_grpc_call_trips_no_breaker(bench: Bench, demo: tuple[DemoServer, Counters]) -> None:
     backends = bench.of([demo[0].address], transport="grpc")
     for _ in range(6):
