@@ -16,17 +16,16 @@ import structlog
 from mining_tasks.claims import claim_message
 from mining_tasks.group import Group, Member
 from mining_tasks.inclusion import NO_CLAIMS_SEEN, ClaimsSeen, look
-from mining_tasks.lifecycle import Action, Case, OnChain, Sight, needs_sight, next_action
-from mining_tasks.outcomes import OTHER_CLAIM, RETIRED, SCANNED, SETTLED, Outcomes, amount, root_of
+from mining_tasks.lifecycle import Action, Case, Sight, needs_sight, next_action
+from mining_tasks.outcomes import OTHER_CLAIM, RETIRED, SETTLED, Outcomes, root_of
 from mining_tasks.phase import CLAIM, PROOF, Phase
 from mining_tasks.proofs import draw, proof_message, seed_of
 from mining_tasks.seal import read_sealed_session
 from mining_tasks.sealing import Sealing
-from mining_tasks.settlement import UNKNOWN, Settlement, find_settlement
+from mining_tasks.settling import settle
 from mining_tasks.submission import Build, Submission
 from mining_tasks.submission_records import write_submission_record
 from mining_tasks.wiring import Miner
-from pocket_chain.node_errors import BlockPruned
 from pocket_protocol.coin import upokt_of
 from pocket_protocol.errors import PocketError
 from pocket_protocol.tx import decode_transaction
@@ -39,7 +38,6 @@ from relay_store.session_state import SessionRecord, SessionState
 from relay_store.sessions import Sessions
 
 HORIZON_BLOCKS: Final = 200  # sessions that ended longer ago are looked at by `tidy` only
-SETTLEMENT_SCAN_BLOCKS: Final = 50  # at once
 UNDRAWN: Final = "unknown"  # whether a proof is required could not be known
 
 log = structlog.get_logger("sessions")
@@ -112,7 +110,12 @@ class _Run:
             (Action.CONFIRM_PROOF, self._confirm_proof),
             (Action.ACCEPT_OTHER_CLAIM, self._accept_other_claim),
             (Action.CLOSE_UNCLAIMED, self._close_unclaimed),
-            (Action.SETTLE, self._settle),
+            (
+                Action.SETTLE,
+                lambda one: settle(
+                    self._miner, self._outcomes, one.record, one.windows, self._position.height
+                ),
+            ),
             (Action.RETIRE, lambda one: self._outcomes.retire(one.record)),
         ):
             for one in due[action]:
@@ -176,13 +179,14 @@ class _Run:
             if windows not in ready or action is not Action.SEAL:
                 continue
             claiming: list[SessionRecord] = []
-            self._guarded(
+            failure = self._guarded(
                 "seal",
                 record.snapshot.session_id,
                 lambda record=record, windows=windows, claiming=claiming: claiming.extend(
                     sealing.seal(record, windows)
                 ),  # type: ignore[misc]
             )
+            self._note(record, CLAIM, failure)
             for one in claiming:
                 yield Due(one, windows, self._seen.sight(one))
 
@@ -194,15 +198,17 @@ class _Run:
             assert root is not None  # `claiming` is entered with the root
             return Member(session, claim_message(self._supplier, records[session].snapshot, root.to_bytes()))
 
-        return self._builder("build_claim", build_one)
+        return self._builder(CLAIM, records, build_one)
 
     # --- proofs
 
     def _prove(self, to_draw: list[Due], to_drive: list[Due]) -> None:
         for windows, group in _by_end([*to_draw, *to_drive]).items():
-            self._guarded(
+            failure = self._guarded(
                 "prove", str(windows.session_end), lambda w=windows, g=group: self._prove_group(w, g)
             )  # type: ignore[misc]
+            for one in group:
+                self._note(one.record, PROOF, failure)
 
     def _prove_group(self, windows: Windows, group: list[Due]) -> None:
         seed = seed_of(self._miner, windows)
@@ -210,7 +216,7 @@ class _Run:
         for one in group:
             if one.record.state is SessionState.PROVING:
                 required.append(one)
-            elif not self._guarded("draw", one.id, lambda one=one: self._draw(one, seed, required)):  # type: ignore[misc]
+            elif self._guarded("draw", one.id, lambda one=one: self._draw(one, seed, required)):  # type: ignore[misc]
                 self._guarded("draw", one.id, lambda one=one: self._suppose_required(one, seed, required))  # type: ignore[misc]
         records = {one.id: one.record for one in required}
 
@@ -221,7 +227,7 @@ class _Run:
                 raise ProofForAnotherRoot(session=session)
             return Member(session, proof_message(self._miner, self._supplier, sealed, seed))
 
-        self._submit(PROOF, windows, required, self._builder("build_proof", build_one))
+        self._submit(PROOF, windows, required, self._builder(PROOF, records, build_one))
 
     def _draw(self, one: Due, seed: bytes, required: list[Due]) -> None:
         root = root_of(one.record)
@@ -258,11 +264,18 @@ class _Run:
         self._guarded(phase.name, str(windows.session_end), go)
         self.step.waiting |= submission.waiting
 
-    def _builder(self, what: str, build_one: Callable[[str], Member]) -> Build:
+    def _builder(
+        self, phase: Phase, records: Mapping[str, SessionRecord], build_one: Callable[[str], Member]
+    ) -> Build:
         def build(sessions: Iterable[str]) -> list[Member]:
             built: list[Member] = []
             for session in sessions:
-                self._guarded(what, session, lambda session=session: built.append(build_one(session)))  # type: ignore[misc]
+                failure = self._guarded(
+                    f"build_{phase.name}",
+                    session,
+                    lambda session=session: built.append(build_one(session)),  # type: ignore[misc]
+                )
+                self._note(records[session], phase, failure)
             return built
 
         return build
@@ -286,29 +299,6 @@ class _Run:
         self._outcomes.closed(one.record, one.sight.height)
         write_submission_record(self._miner, self._supplier, one.id)
 
-    def _settle(self, one: Due) -> None:
-        """Read the blocks that may have settled the claim, each once."""
-        first = max(one.windows.settlement, amount(one.record, SCANNED) + 1)
-        last = min(self._position.height, first + SETTLEMENT_SCAN_BLOCKS - 1)
-        for height in range(first, last + 1):
-            try:
-                results = self._miner.node.block_results(height)
-            except BlockPruned:
-                continue  # no node has it any more
-            settlement = find_settlement(one.record.snapshot, height, results.events)
-            if settlement is not None:
-                self._outcomes.settled(one.record, settlement)
-                return
-        if last >= first:
-            self._outcomes.scanned(one.record, last)
-        if last >= one.windows.settlement + SETTLEMENT_SCAN_BLOCKS and self._is_gone(one.record, last):
-            self._outcomes.settled(one.record, Settlement(UNKNOWN, last))
-
-    def _is_gone(self, record: SessionRecord, height: int) -> bool:
-        """Whether the chain had no such claim any more at `height` or later."""
-        sight = look(self._miner.queries, self._supplier).sight(record)
-        return sight.claim is OnChain.ABSENT and sight.height >= height
-
     def _included(self, one: Due, phase: Phase) -> str:
         """Note what a transaction cost that the chain has; return its hash, "" when it was not sent from here."""
         of = (self._miner.store, self._miner.keys, self._supplier)
@@ -323,16 +313,25 @@ class _Run:
         PaidFees(*of).note(phase.name, sum(map(upokt_of, fee)), len(intent.members))
         return intent.tx_hash
 
-    def _guarded(self, what: str, about: str, do: Callable[[], object]) -> bool:
-        """Run one part; what fails is logged, counted and left for the next block: False. Raises `NotOwner`."""
+    def _guarded(self, what: str, about: str, do: Callable[[], object]) -> str:
+        """Run one part; what fails is logged, counted and left for the next block. Raises `NotOwner`.
+
+        Returns the reason of the failure, "" when there was none.
+        """
         try:
             do()
         except NotOwner:
             raise
         except PocketError as error:
             self._failed(what, about, error)
-            return False
-        return True
+            return error.reason
+        return ""
+
+    def _note(self, record: SessionRecord, phase: Phase, reason: str) -> None:
+        """Put on record why there is no message for a session, in case its window closes over it."""
+        if reason:
+            about = record.snapshot.session_id
+            self._guarded("note", about, lambda: self._outcomes.failed(record, phase, reason))
 
     def _failed(self, what: str, about: str, error: PocketError) -> None:
         self.step.failures.append(f"{what} {about}: {error}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pocket_chain.node import BlockResults, CometNode, CommittedTransaction
 from pocket_chain.node_errors import BlockPruned, NodeUnavailable
+from pocket_protocol.recently_used import RecentlyUsed
 from pocket_protocol.types import BlockPosition
+
+KEPT_RESULTS: Final = 2  # blocks; one that settles hundreds of claims is large
 
 Answer = TypeVar("Answer")
 
@@ -20,14 +23,19 @@ class CometNodes:
 
     def __init__(self, nodes: Sequence[CometNode]) -> None:
         self._nodes = tuple(nodes)
+        self._results: RecentlyUsed[int, BlockResults] = RecentlyUsed(KEPT_RESULTS)
 
     def block(self, height: int) -> BlockPosition:
         """Return the position of a past block."""
         return self._first(lambda node: node.block(height))
 
     def block_results(self, height: int) -> BlockResults:
-        """Return what happened in a past block."""
-        return self._first(lambda node: node.block_results(height))
+        """Return what happened in a past block; the last ones are kept, since many sessions settle in one."""
+        known = self._results.get(height)
+        if known is None:
+            known = self._first(lambda node: node.block_results(height))
+            self._results.put(height, known)
+        return known
 
     def transaction(self, tx_hash: str) -> CommittedTransaction | None:
         """Return a transaction that is in a block; None when no node that answers has it: one may be behind."""

@@ -119,6 +119,15 @@ class Outcomes:
             self._observe("ha_miner_proof_submission_latency_blocks", height - windows.proof_open)
         return moved
 
+    def failed(self, record: SessionRecord, phase: Phase, reason: str) -> None:
+        """There is no message for the session now, because of `reason`."""
+        if _refusal(record, phase) == reason:
+            return
+        # a session that is being drawn or sealed may have moved on since it was read
+        now = self._sessions.read(record.snapshot.session_id)
+        if now is not None and not now.state.is_terminal:
+            self._move(now, now.state, {phase.error_field: reason})
+
     def closed(self, record: SessionRecord, height: int) -> bool:
         """The claim window is over and the chain has no claim."""
         moved = self._move(record, SessionState.CLAIM_WINDOW_CLOSED, {"closed_height": height})

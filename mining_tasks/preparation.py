@@ -75,22 +75,27 @@ class Preparation:
 
         An account that cannot pay needs a human, one that is not as thought is read again. Raises `NotOwner`.
         """
-        supplier, phase = self._group.supplier, self._group.phase
-        records = Sessions(self._miner.store, self._miner.keys, supplier)
-        for session in sessions:
-            records.transition(
-                session,
-                phase.state,
-                phase.state,
-                token=self._miner.token,
-                fields={phase.error_field: outcome.value},
-            )
+        supplier = self._group.supplier
+        self.note_reason(outcome.value, sessions)
         self._miner.metrics.count(f"ha_miner_{self._group.phase.name}_errors", supplier, outcome.value)
         if outcome in DROP_ACCOUNT:
             self._miner.accounts.forget(supplier)
         if outcome in (Outcome.INSUFFICIENT_FUNDS, Outcome.INSUFFICIENT_FEE):
             self._miner.metrics.count("ha_tx_insufficient_balance_errors", supplier)
             log.error("fees cannot be paid", supplier=supplier, outcome=outcome.value)
+
+    def note_reason(self, reason: str, sessions: Iterable[str]) -> None:
+        """Put on record why nothing was sent for `sessions`. Raises `NotOwner`, `StoreUnavailable`."""
+        phase = self._group.phase
+        records = Sessions(self._miner.store, self._miner.keys, self._group.supplier)
+        for session in sessions:
+            records.transition(
+                session,
+                phase.state,
+                phase.state,
+                token=self._miner.token,
+                fields={phase.error_field: reason},
+            )
 
     def _gas_limit(self, members: Sequence[Member], envelope: Envelope) -> int:
         transaction = self._miner.config.transaction

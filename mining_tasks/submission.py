@@ -97,7 +97,7 @@ class Submission:
             except NotOwner:
                 raise
             except (Unavailable, Refused) as error:
-                self._note_failure(error)
+                self._note_failure(error, [member.session_id for member in batch])
 
     def _start_batch(self, batch: Sequence[Member]) -> None:
         intent = self._preparation.prepare(batch, attempt=1)
@@ -127,7 +127,7 @@ class Submission:
         except NotOwner:
             raise
         except (Unavailable, Refused) as error:
-            self._note_failure(error)
+            self._note_failure(error, sessions)
 
     def _drive_sent(self, intent: Intent, sessions: Sequence[str], sights: Mapping[str, Sight]) -> None:
         seen = [sights.get(session, NOT_SEEN) for session in sessions]
@@ -257,7 +257,7 @@ class Submission:
         """Since when the bytes are known to be stored: now, unless this node's clock says more."""
         return intent.stored_at_s if intent.stored_by == self._miner.token else self._miner.monotonic()
 
-    def _note_failure(self, error: Unavailable | Refused) -> None:
+    def _note_failure(self, error: Unavailable | Refused, sessions: Sequence[str]) -> None:
         self._miner.metrics.count(
             f"ha_miner_{self._group.phase.name}_errors", self._group.supplier, error.reason
         )
@@ -269,3 +269,7 @@ class Submission:
             reason=error.reason,
             error=str(error)[:300],
         )
+        try:
+            self._preparation.note_reason(error.reason, sessions)
+        except Unavailable:
+            return  # the store is what failed

