@@ -29,7 +29,7 @@ def celery_settings(config: MinerConfig) -> dict[str, Any]:
         "broker_transport_options": {
             **broker.options,
             "visibility_timeout": extensions.visibility_timeout_seconds,
-            "unacked_restore_interval": 1,
+            "unacked_restore_interval": 5,  # each look costs a connection object and a lock
             "unacked_restore_throttle": 1,  # by default lost tasks are looked for every 100 s only
             "priority_steps": [0],  # else four keys per queue are polled
             "queue_order_strategy": "round_robin",

@@ -19,6 +19,7 @@ from tests.chaos.scale import (
 from tests.integration.sender import address
 
 BLOCK_S = 6.0
+BUDGET_PERCENT = 5
 OURS = ("miner parent", "miner workers", "beat", "store")
 
 
@@ -37,7 +38,8 @@ def idle(directory: Path, suppliers: int, seconds: float, tell: Tell) -> bool:
         tell(
             "CPU, percent of one core: " + ", ".join(f"{part} {value:.2f}" for part, value in percent.items())
         )
-        tell(f"sum of {', '.join(OURS)}: {sum(percent.get(part, 0.0) for part in OURS):.2f}")
+        total = sum(percent.get(part, 0.0) for part in OURS)
+        tell(f"sum of {', '.join(OURS)}: {total:.2f} (budget: {BUDGET_PERCENT})")
         tell(f"store: {use.commands_per_s():.0f} commands a second")
         used = running.store.client.info("memory")["used_memory"]
         tell(f"store: {used / 2**20:.1f} MiB, {running.store.client.dbsize()} keys")
