@@ -15,6 +15,9 @@ class FactCache(Protocol[K, V]):
     def peek(self, key: K) -> V | None:
         """The value if it is at hand and fresh. No I/O."""
 
+    def has(self, key: K) -> bool:
+        """Whether a value is at hand, fresh or not. No I/O."""
+
     def get(self, key: K) -> V:
         """The value. Raises what the look-up raises."""
 

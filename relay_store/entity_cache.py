@@ -133,6 +133,11 @@ class EntityCache(Generic[K, V]):
             return None
         return entry.value
 
+    def has(self, key: K) -> bool:
+        """Whether this process has a value, fresh or not. No I/O."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.absence is None
+
     def known(self) -> list[K]:
         """The keys this process has a value of."""
         with self._lock:

@@ -8,6 +8,7 @@ A failure of the chain's or the store's (`Unavailable`) decides nothing and pass
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from pocket_chain.facts import ChainFacts, NoSession, SessionView
 from pocket_chain.node_errors import EntityNotFound
@@ -28,6 +29,10 @@ from pocket_protocol.windows import lookup_height
 from relayer_web.admission import Relay
 from relayer_web.throttle import FailureThrottle
 
+STRANGERS: Final = 200
+STRANGERS_PER_S: Final = 20.0
+ANY_APPLICATION: Final = ""
+
 
 class ValidationFailed(Refused):
     """The relay may not be served. `cause_reason` is the label of what it broke."""
@@ -38,7 +43,11 @@ class ValidationFailed(Refused):
 
 
 class Verifier:
-    """Checks relays against the chain's facts. `holds_key(S)`: this relayer signs for supplier S."""
+    """Checks relays against the chain's facts. `holds_key(S)`: this relayer signs for supplier S.
+
+    Each application nobody has heard of is a question to the node, and they can be made up: those of one peer are
+    bounded. Applications that are known are not concerned.
+    """
 
     def __init__(
         self,
@@ -55,6 +64,7 @@ class Verifier:
         self._curve = curve
         self._holds_key = holds_key
         self._throttle = throttle
+        self._strangers = FailureThrottle(burst=STRANGERS, per_s=STRANGERS_PER_S)
         self._strict = strict_signatures
         self._max_ring_size = max_ring_size
         self._refuse_placeholder = refuse_placeholder_rings
@@ -66,10 +76,14 @@ class Verifier:
         """
         application = relay.header.application_address
         self._throttle.check(relay.peer, application)
+        if not self._facts.applications.has(application):
+            self._strangers.check(relay.peer, ANY_APPLICATION)
         try:
             return self._verify(relay, current_height)
-        except ValidationFailed:
+        except ValidationFailed as error:
             self._throttle.record(relay.peer, application)
+            if error.cause_reason == EntityNotFound.reason:
+                self._strangers.record(relay.peer, ANY_APPLICATION)
             raise
 
     def _verify(self, relay: Relay, current_height: int) -> SessionView:

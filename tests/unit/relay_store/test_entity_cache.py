@@ -80,6 +80,20 @@ def test_first_level_lives_its_time() -> None:
     assert things.get("a") == "a#2"
 
 
+def test_a_value_that_ran_out_is_still_had_and_an_absence_is_none() -> None:
+    chain, clock = Chain(), Clock()
+    made = cache(chain, clock)
+    assert not made.has("a")
+    made.get("a")
+    clock.now += 3600
+    assert made.has("a") and made.peek("a") is None
+    made.invalidate("a")
+    chain.error = Absent()
+    with pytest.raises(Absent):
+        made.get("a")
+    assert not made.has("a")
+
+
 def test_second_level_is_shared_and_lives_its_time(store: Store) -> None:
     chain, clock = Chain(), Clock()
     assert cache(chain, clock, store).get("a") == "a#1"

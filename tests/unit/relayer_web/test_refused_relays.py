@@ -19,6 +19,7 @@ from relayer_web import relay_log, wiring
 from relayer_web.backends.contract import ForbiddenRequest
 from relayer_web.config import RelayMeterSection
 from relayer_web.inbound import Answer
+from relayer_web.throttle import FailureThrottle
 from tests.logs import captured
 from tests.unit.relayer_web.relay_world import (
     COST_UPOKT,
@@ -465,6 +466,21 @@ def test_a_gateway_that_was_just_delegated_is_let_in_at_once_but_not_at_any_pric
     for _ in range(20):
         assert world.serve(foreign).status == 403
     assert len(world.chain.asked) == before
+
+
+def test_made_up_applications_are_a_bounded_number_of_questions(world: World) -> None:
+    """Each is one to the node, and costs its sender nothing. Who is known is not concerned, whoever his neighbour is."""
+    world.runtime.verifier._strangers = FailureThrottle(burst=20, per_s=0.0)
+    checked_response(world.serve(relay_request(), peer="10.0.0.1"))
+    request = relay_request()
+    for number in range(40):
+        request.meta.session_header.application_address = address(f"made up {number}")
+        answer = world.serve(request, peer="10.0.0.1")
+        assert answer.status == (403 if number < 20 else 429)
+    asked = [question for question in world.chain.asked if question[0] == "application"]
+    assert len(asked) == 21
+    assert world.serve(request, peer="10.0.0.2").status == 403
+    checked_response(world.serve(relay_request(), peer="10.0.0.1"))
 
 
 def test_heights_are_each_relay_s_own(world: World) -> None:
