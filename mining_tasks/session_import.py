@@ -127,6 +127,9 @@ class SessionImport:
     # --- a tree that still grows
 
     def _open(self, session: ReferenceSession) -> Import:
+        ours = Sessions(self._store, self._keys, self._supplier).read(session.session_id)
+        if ours is not None and ours.state.is_terminal:
+            return _report(session, result=OVER)
         known = Leaves(self._store, self._keys, self._supplier, session.session_id)
         leaves = new = 0
         for page in _pages(self._theirs.stored_leaves(session)):

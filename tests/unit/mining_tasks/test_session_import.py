@@ -27,6 +27,7 @@ from pocket_protocol.types import ComputeUnits, Height
 from relay_store.connection import Store
 from relay_store.keys import Keys
 from relay_store.lease import StoreLease
+from relay_store.relay_stream import stream_length
 from relay_store.session_state import SessionState
 from relay_store.sessions import Sessions
 from tests.mined_relays import windows_of
@@ -143,6 +144,19 @@ def test_a_second_run_changes_nothing(store: Store, node: Accumulation, dump: st
     after = everything(store)
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     assert all(key.endswith((b":epoch", b":lease")) for key in changed)
+
+
+def test_what_ended_with_us_is_not_published_again(store: Store, node: Accumulation) -> None:
+    """The reference's record of it stays open for hours; its leaves are gone from our tree."""
+    dumped(store, "2x-height-701")
+    opened = open_ones(run(store, FIRST))
+    accumulate(FIRST, node)
+    sessions = Sessions(store, KEYS, FIRST)
+    for session in opened:
+        assert sessions.transition(session, SessionState.ACTIVE, SessionState.PROVED, token="me")
+        assert sessions.retire(session, token="me")
+    assert {row.result for row in run(store, FIRST).values()} == {OVER}
+    assert stream_length(store, KEYS, FIRST) == 0
 
 
 @pytest.mark.parametrize("dump", ["2x-height-701", "2x-height-704"])
