@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from mining_tasks.batch import Batch
 from mining_tasks.judgement import Fate, Judge, Judged
@@ -24,6 +25,8 @@ from relay_store.keys import OwnKeys
 from relay_store.relay_stream import Entry, RelayStream, stream_length
 from relay_store.ticket import gather
 
+BACKLOG_SLICE_S: Final = 5.0  # then it is another supplier's turn
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -33,7 +36,7 @@ class Limits:
     first_read_entries: int = 50  # entry sizes are not known yet
     batch_bytes: int = 16 * 1024 * 1024
     linger_s: float = 0.25  # from one task to the next, so that batches form
-    slice_s: float = 10.0  # well below half the broker's visibility time-out
+    slice_s: float = BACKLOG_SLICE_S
 
 
 @dataclass(slots=True)

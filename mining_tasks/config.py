@@ -125,7 +125,7 @@ class MinerExtensions(SharedExtensions):
     batch_linger_ms: int = setting(
         250, minimum=0, maximum=1000, doc="relays of a supplier gather so long between two tasks"
     )
-    task_slice_seconds: int = setting(5, minimum=1, maximum=60, doc="longest time of one task")
+    task_slice_seconds: int = setting(20, minimum=1, maximum=60, doc="longest time of one task")
     visibility_timeout_seconds: int = setting(90, minimum=60, maximum=3600, doc="a lost task's redelivery")
     settle_seconds: float = setting(2.0, minimum=0, maximum=60, doc="wait after the claim window opens")
     max_tx_bytes: int = setting(524_288, minimum=65_536, maximum=1_048_576, doc="a batch is split above")

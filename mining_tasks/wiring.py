@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mining_tasks.accounts import Accounts
-from mining_tasks.accumulate import Accumulation, Limits
+from mining_tasks.accumulate import BACKLOG_SLICE_S, Accumulation, Limits
 from mining_tasks.comet_nodes import CometNodes
 from mining_tasks.config import MinerConfig
 from mining_tasks.held_keys import HeldKeys
@@ -164,7 +164,7 @@ def _accumulation(
         limits=Limits(
             batch_entries=config.batch_size,
             linger_s=extensions.batch_linger_ms / 1000,
-            slice_s=float(extensions.task_slice_seconds),
+            slice_s=min(BACKLOG_SLICE_S, float(extensions.task_slice_seconds)),
         ),
         consumer_group=config.redis.consumer_group,
         mixed_fleet=extensions.mixed_fleet,
