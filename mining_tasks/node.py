@@ -24,6 +24,7 @@ from mining_tasks.config import MinerConfig
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.leases import Leases
 from mining_tasks.metrics import MinerMetrics
+from mining_tasks.outcomes import RETIRED
 from mining_tasks.routing import ADVANCE, TAKE_OVER
 from mining_tasks.wiring import lock_directory
 from operations.metrics_server import DIRECTORY_VARIABLE, mark_process_dead
@@ -33,13 +34,14 @@ from pocket_protocol.types import BlockPosition
 from relay_store.block_feed import BlockFeed, BlockPublisher, SeenBlock
 from relay_store.connection import Store
 from relay_store.keys import Keys
+from relay_store.relay_stream import stream_length
 from relay_store.scripts import ask_each
-from relay_store.session_state import LIVE_STATES
 from relay_store.sessions import Sessions
 from relay_store.store_errors import store_errors
 
 LOOK_S: Final = 0.4
 ACQUIRE_AT_ONCE: Final = 100  # leases must be renewed meanwhile
+DRAIN_AT_LEAST_S: Final = 15.0  # relayers notice a removed key a little later than this node may
 DEAD_PROCESS_SCAN_S: Final = 10.0
 
 log = structlog.get_logger("node")
@@ -101,7 +103,7 @@ class Node:
         self._feed = BlockFeed(store.client, height_key=keys.height())
         self._watch = BlockWatch(config, metrics, monotonic)
         self._away = False
-        self._draining: set[str] = set()
+        self._draining: dict[str, float] = {}  # suppliers whose key is gone, and since when
         self._closing = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -192,25 +194,35 @@ class Node:
         if change is None:
             return
         self._metrics.count("ha_keys_reloads")
-        self._draining |= {supplier for supplier in change.removed if supplier in self._leases.owned}
-        self._draining -= change.added
+        now = self._monotonic()
+        self._draining |= {supplier: now for supplier in change.removed if supplier in self._leases.owned}
+        for supplier in change.added:
+            self._draining.pop(supplier, None)
         for supplier in change.removed:
             log.error("key removed: its sessions are finished, nothing new is served", supplier=supplier)
             if supplier in self._leases.owned:
                 self._send(TAKE_OVER, [supplier])
 
     def _wanted(self) -> frozenset[str]:
-        """The suppliers with a key, and those whose key is gone but whose sessions are not over."""
-        self._draining = {supplier for supplier in self._draining if self._has_live_sessions(supplier)}
-        return frozenset(self._held.current) | self._draining
+        """The suppliers with a key, and those whose key is gone but whose work is not done."""
+        now = self._monotonic()
+        self._draining = {
+            supplier: since
+            for supplier, since in self._draining.items()
+            if now - since < DRAIN_AT_LEAST_S or self._has_work(supplier)
+        }
+        return frozenset(self._held.current) | self._draining.keys()
 
-    def _has_live_sessions(self, supplier: str) -> bool:
+    def _has_work(self, supplier: str) -> bool:
+        """Whether relays wait, or a session is not settled with its leaves freed: nobody else would do it."""
+        if stream_length(self._store, self._keys, supplier):
+            return True
         sessions = Sessions(self._store, self._keys, supplier)
         records = sessions.read_many(
             [session for session, _ in sessions.listed()],
             unreadable=lambda session, error: None,  # it will never end: not waited for
         )
-        return any(record is not None and record.state in LIVE_STATES for record in records)
+        return any(record is not None and RETIRED not in record.more for record in records)
 
     # --- blocks
 

@@ -221,3 +221,30 @@ def test_a_killed_child_is_replaced_and_its_work_is_done(miner: MinerProcesses, 
             miner.store.client.xadd(stream, {"data": entry})
         miner.wait_for(f"turn {turn}", lambda: not miner.store.client.xlen(stream), 20)
     assert worker.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.stress
+def test_keys_that_come_and_go_while_a_worker_runs(miner: MinerProcesses, world: World) -> None:
+    """The removed one's session is claimed, proved and settled, by children that never read its key from a file."""
+    gone, new = (SupplierAddress(world.address(name)) for name in ("supplier1", "supplier2"))
+    worker = miner.start(*WORKER)
+    miner.start("beat")
+    miner.wait_for("supplier is owned", lambda: miner.owner(gone) is not None, 20)
+    header = world.session(height=world.chain.height)
+    for entry in relay_entries(world, header, range(20)):
+        miner.store.client.xadd(miner.keys.relay_stream(gone), {"data": entry})
+    miner.wait_for("leaves", lambda: miner.record(gone, header.session_id) is not None, 20)
+    key = world.plan.keys["supplier2"].reveal().hex()
+    Path(miner.config.keys.keys_file).write_text(f'keys:\n  - "{key}"\n')
+    miner.wait_for("the new one", lambda: miner.owner(new) is not None, 20)
+    told = miner.keys.supplier(gone)
+    miner.wait_for("relayers are told", lambda: not miner.store.client.exists(told), 20)
+    assert miner.owner(gone) is not None
+    for child in children_of(worker.pid):
+        os.kill(child, signal.SIGKILL)
+    miner.wait_for("settled", lambda: _settled(miner, gone, header.session_id), 60)
+    record = miner.record(gone, header.session_id)
+    assert record is not None and record.more["settlement_outcome"] == b"settled_proven"
+    miner.wait_for("given up", lambda: miner.owner(gone) is None, 30)
+    assert miner.owner(new) is not None

@@ -18,7 +18,8 @@ from mining_tasks.block_watch import BlockWatch
 from mining_tasks.config import MinerConfig
 from mining_tasks.held_keys import HeldKeys
 from mining_tasks.metrics import MinerMetrics
-from mining_tasks.node import Node, node_name
+from mining_tasks.node import DRAIN_AT_LEAST_S, Node, node_name
+from mining_tasks.outcomes import RETIRED
 from mining_tasks.routing import TAKE_OVER
 from operations.sections import KeysSection
 from pocket_chain.key_files import address_of_key
@@ -149,9 +150,33 @@ def test_a_removed_key_keeps_its_supplier_until_its_sessions_are_over(store: Sto
             wait_until(lambda: one.owns(busy, SUPPLIERS[2]))
         assert {entry["supplier"] for entry in logs if entry["log_level"] == "error"} == {busy, idle}
         assert set(one.queues.sent) >= {(TAKE_OVER, supplier) for supplier in SUPPLIERS}
-        store.client.hset(session, "state", "proved")
+        store.client.hset(session, mapping={"state": "proved", "settlement_outcome": "settled_proven"})
+        one.blocks.make(3)
+        wait_until(lambda: one.node._watch.height == 3)
+        assert one.owns(busy, SUPPLIERS[2])  # its leaves are not freed yet
+        store.client.hset(session, RETIRED, 1)
         wait_until(lambda: one.owns(SUPPLIERS[2]))
         assert store.client.get(KEYS.lease(busy)) is None  # it and no other one is given up
+
+
+def test_relays_that_wait_are_accumulated_before_a_removed_key_s_supplier_goes(
+    store: Store, keys_file: Path
+) -> None:
+    """They were served before anybody knew of the removal; only the supplier's owner takes them up."""
+    stream = KEYS.relay_stream(SUPPLIERS[0])
+    with started(store, keys_file) as one:
+        wait_until(lambda: one.owns(*SUPPLIERS[:2]))
+        store.client.xadd(stream, {"data": b"relay"})
+        write_keys(keys_file, HEX[1:2])
+        wait_until(lambda: SUPPLIERS[0] in one.node._draining)
+        for height in (3, 4, 5):
+            one.blocks.make(height)
+            wait_until(lambda height=height: one.node._watch.height == height)  # type: ignore[misc]
+        since = one.node._monotonic()
+        wait_until(lambda: one.node._monotonic() - since > 2 * DRAIN_AT_LEAST_S)
+        assert one.owns(*SUPPLIERS[:2])
+        store.client.delete(stream)
+        wait_until(lambda: one.owns(SUPPLIERS[1]))
 
 
 def test_a_key_that_comes_back_is_no_longer_drained(store: Store, keys_file: Path) -> None:
@@ -164,7 +189,7 @@ def test_a_key_that_comes_back_is_no_longer_drained(store: Store, keys_file: Pat
         )
         write_keys(keys_file, HEX[:2])
         wait_until(lambda: not one.node._draining)
-        store.client.hset(session, "state", "proved")
+        store.client.hset(session, mapping={"state": "proved", RETIRED: 1})
         one.blocks.make(3)
         assert one.owns(*SUPPLIERS[:2])
 
