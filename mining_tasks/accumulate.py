@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +23,10 @@ from relay_store.connection import Store
 from relay_store.fence import Fence, NotOwner, open_fence
 from relay_store.keys import OwnKeys
 from relay_store.relay_stream import Entry, RelayStream, stream_length
-from relay_store.ticket import gather
+from relay_store.ticket import LONGEST_GATHERING_MS, gather
 
 BACKLOG_SLICE_S: Final = 5.0  # then it is another supplier's turn
+NODE_TASKS_PER_S: Final = 100  # about a quarter of a core
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Limits:
     batch_bytes: int = 16 * 1024 * 1024
     linger_s: float = 0.25  # from one task to the next, so that batches form
     slice_s: float = BACKLOG_SLICE_S
+
+    def on_node_of(self, suppliers: int) -> Limits:
+        """These limits where so many suppliers may be busy at once: a node takes a hundred tasks a second at most."""
+        linger_s = max(self.linger_s, suppliers / NODE_TASKS_PER_S)
+        return replace(self, linger_s=min(linger_s, LONGEST_GATHERING_MS / 1000))
 
 
 @dataclass(slots=True)

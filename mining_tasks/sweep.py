@@ -27,6 +27,7 @@ from relay_store.relay_stream import stream_lengths
 from relay_store.scripts import ask_each
 from relay_store.service_factor import ServiceFactors
 from relay_store.store_errors import store_errors
+from relay_store.ticket import gathers
 
 SWEEP_S: Final = 1.0  # how often `streams` is called
 SHORTEST_PERIOD_S: Final = 5
@@ -52,10 +53,12 @@ class Sweep:
         return current is not None and int(current) == epoch
 
     def streams(self) -> None:
-        """Send owned suppliers with entries waiting and no task on its way to accumulation."""
+        """Send owned suppliers with entries waiting and no task on its way, or soon to be sent, to accumulation."""
         lengths = stream_lengths(self._miner.store, self._miner.keys, self._managed)
         waiting = [supplier for supplier, length in lengths.items() if length]
-        self._send(ACCUMULATE, self._idle(self._owned(waiting)))
+        tickets = self._ask("PTTL", self._miner.keys.ticket, waiting)
+        forgotten = [supplier for supplier, left_ms in tickets if not gathers(left_ms)]
+        self._send(ACCUMULATE, self._idle(self._owned(forgotten)))
         self._tell_stale(waiting)
 
     def _tell_stale(self, waiting: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -104,7 +105,9 @@ def _count(supplier: str, outcome: Outcome) -> None:
 
 
 def _accumulate(supplier: str) -> None:
-    outcome = accumulate(supplier, process.workplace().miner.accumulation)
+    place = process.workplace()
+    node = place.miner.accumulation
+    outcome = accumulate(supplier, replace(node, limits=node.limits.on_node_of(len(place.held.current))))
     _count(supplier, outcome)
     if outcome.unfinished:
         app.send_task(ACCUMULATE, args=(supplier,), queue=supplier_queue(supplier))

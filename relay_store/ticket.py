@@ -50,6 +50,11 @@ def take_tickets(store: Store, keys: OwnKeys, suppliers: Sequence[str]) -> Ticke
     return tickets
 
 
+def gathers(left_ms: int) -> bool:
+    """Tell by what a ticket has left to live whether relays gather: a front end will send a task for them."""
+    return 0 < left_ms <= LONGEST_GATHERING_MS
+
+
 def gather(store: Store, keys: OwnKeys, supplier: str, seconds: float) -> None:
     """Have the relays of `supplier` gather so long before they are announced again. A task does this first of all."""
     with store_errors():

@@ -447,6 +447,12 @@ def test_a_time_slice_ends_and_says_what_remains(store: Store, node: Accumulatio
     assert outcome.batches == 2 and outcome.remaining == 14 and outcome.unfinished
 
 
+@pytest.mark.parametrize(("suppliers", "linger_s"), [(1, 0.25), (25, 0.25), (60, 0.6), (5000, 2.0)])
+def test_relays_gather_longer_where_many_suppliers_share_a_node(suppliers: int, linger_s: float) -> None:
+    limits = Limits().on_node_of(suppliers)
+    assert limits == replace(Limits(), linger_s=linger_s)
+
+
 class _Busy(KnownSessions):
     """Publishes one more relay while each batch is judged."""
 

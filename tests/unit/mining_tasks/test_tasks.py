@@ -28,6 +28,7 @@ from relay_store.connection import Store
 from relay_store.registry import decode_supplier_state
 from relay_store.session_state import SessionState
 from relay_store.store_errors import StoreRefused
+from relay_store.ticket import clear_ticket, gather, take_tickets
 from tests.logs import captured
 from tests.miners import Mine, mining, relay_entries
 from tests.unit.localnet.chains import CURVE
@@ -215,6 +216,26 @@ def test_the_sweep_sends_for_a_stream_nobody_was_told_of(mine: Mine, broker: Cel
     for _ in range(3):
         sweep.streams()
     assert queued(broker, mine.supplier) == 1  # one task is enough
+
+
+def test_the_sweep_leaves_what_gathers_to_the_front_ends(mine: Mine, broker: Celery) -> None:
+    store, keys = mine.miner.store, mine.miner.keys
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
+    assert take_tickets(store, keys, [mine.supplier]).taken
+    gather(store, keys, mine.supplier, 1.5)
+    sweep = swept(mine, broker)
+    sweep.streams()
+    assert queued(broker, mine.supplier) == 0
+    clear_ticket(store, keys, mine.supplier)  # the time is over, and no front end is left to send a task
+    sweep.streams()
+    assert queued(broker, mine.supplier) == 1
+
+
+def test_the_sweep_sends_although_a_ticket_says_that_a_task_is_on_its_way(mine: Mine, broker: Celery) -> None:
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(1)))
+    take_tickets(mine.miner.store, mine.miner.keys, [mine.supplier])
+    swept(mine, broker).streams()
+    assert queued(broker, mine.supplier) == 1, "the queue is empty: that task is lost"
 
 
 def test_the_sweep_finds_a_supplier_whose_first_task_was_lost(mine: Mine, broker: Celery) -> None:
