@@ -81,6 +81,18 @@ def escaped(word: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in word)
 
 
+def result_of(judge: Judge) -> dict[str, Any]:
+    """What the judge has to say at the end."""
+    return {
+        "count": judge.count,
+        "accepted": judge.accepted,
+        "slowest_s": round(judge.slowest_s, 3),
+        "first_kb": judge.first_kb,
+        "finds": [asdict(find) for find in judge.finds.values()],
+        "python": platform.python_version(),
+    }
+
+
 def run(order: Order) -> None:
     """Run to the end and write the result."""
     directory = Path(order.directory)
@@ -104,17 +116,7 @@ def run(order: Order) -> None:
                 held.close()
             except Exception as error:
                 judge.found(error, b"")
-            result = {
-                **asdict(order),
-                "count": judge.count,
-                "accepted": judge.accepted,
-                "elapsed_s": round(elapsed_s, 1),
-                "slowest_s": round(judge.slowest_s, 3),
-                "first_kb": judge.first_kb,
-                "last_kb": last_kb,
-                "finds": [asdict(find) for find in judge.finds.values()],
-                "python": platform.python_version(),
-            }
+            result = {"elapsed_s": round(elapsed_s, 1), "last_kb": last_kb, **result_of(judge)}
             (directory / RESULT).write_text(json.dumps(result, indent=1))
             with suppress(OSError):
                 sys.stderr.flush()

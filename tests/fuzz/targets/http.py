@@ -28,6 +28,7 @@ from relayer_web.worker import RelayGeventWorker
 from tests.echo_front_end import EchoFrontEnd
 from tests.fuzz.corpus import recorded_files
 from tests.fuzz.target import Attempt, Target
+from tests.fuzz.targets.http_reference import undoubted_requests
 from tests.fuzz.targets.memory_socket import PIECES, MemorySocket
 from tests.integration.raw_http import post
 from tests.unit.relayer_web.relay_world import config_for, relay_request
@@ -124,9 +125,16 @@ def opened() -> Iterator[Attempt]:
         answered, others = flask.hear(rest, piece, health=health)
         check_answers(answered, rest)
         compare(seen, others)
+        clear = undoubted_requests(rest)
+        assert max(len(seen), len(others)) <= clear + oversized(seen, others), f"{clear} requests are clear"
         return bool(seen)
 
     yield attempt
+
+
+def oversized(*sides: list[Seen]) -> int:
+    """A request that is refused for its size is told to the relay function before its body has come."""
+    return int(any(one[2] for seen in sides for one in seen))
 
 
 def compare(seen: list[Seen], others: list[Seen]) -> None:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from pocket_protocol import relay as relay_protocol
 from pocket_protocol.envelope import HttpRequest, encode_http_request
 from pocket_protocol.grpc_frames import TRAILERS, encode_frame, split_frames
+from pocket_protocol.ring import verify_ring
 from relayer_web.grpc_relay import SEND_RELAY, GrpcAnswer, serve_grpc_relay
 from relayer_web.grpc_web import serve_grpc_web
 from relayer_web.inbound import Answer, Inbound
@@ -32,6 +33,7 @@ from tests.unit.relayer_web.relay_world import (
     checked_response,
     relay_request,
     sign_request,
+    the_curve,
 )
 
 HTTP, GRPC, WEB, WEB_TEXT = range(4)
@@ -68,11 +70,21 @@ def opened() -> Iterator[Attempt]:
                     sign_request(request, "gateway", members)
                 body = relay_protocol.encode_request(request)
             served = serve(stage, choice % 4, body, headers)
+            if served:
+                check_verified(body, members)
             stage.served += served
             stage.attempted()
             return served
 
         yield attempt
+
+
+def check_verified(body: bytes, members: list[bytes]) -> None:
+    """What was served must be addressed to us and signed by one of the application's ring."""
+    request = relay_protocol.decode_request(body)
+    assert request.meta.supplier_operator_address == address("supplier")
+    message = relay_protocol.signable_request(request)
+    verify_ring(the_curve(), message, request.meta.signature, frozenset(members))
 
 
 def sound_members(stage: RelayStage) -> list[bytes]:

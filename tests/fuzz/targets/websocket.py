@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -18,7 +19,7 @@ from pocket_protocol import relay as relay_protocol
 from pocket_protocol.signer import verify
 from relayer_web.inbound import Inbound
 from relayer_web.websocket.bridge import Bridge
-from relayer_web.websocket.peer import MAX_MESSAGE_BYTES, Peer, TooMuchUnfinished, Unfinished
+from relayer_web.websocket.peer import MAX_MESSAGE_BYTES, Message, Peer, TooMuchUnfinished, Unfinished
 from tests.fuzz.corpus import recorded_files, spread
 from tests.fuzz.target import Attempt, Target
 from tests.fuzz.targets.memory_socket import PIECES, MemorySocket
@@ -46,7 +47,7 @@ def server_protocol() -> Protocol:
 
 @contextmanager
 def opened_frames() -> Iterator[Attempt]:
-    unfinished = Unfinished(limit_bytes=1 << 20)
+    unfinished = Unfinished(limit_bytes=2000)
 
     def attempt(data: bytes) -> bool:
         choice, rest = (data[0], data[1:]) if data else (0, b"")
@@ -56,22 +57,39 @@ def opened_frames() -> Iterator[Attempt]:
         if not from_backend:
             ours, theirs = theirs, ours
         peer = Peer(sock, ours(), unfinished)  # type: ignore[arg-type]
-        messages: list[tuple[Opcode, bytes]] = []
+        messages: list[Message] = []
+        whole = whole_messages(ours(), rest)
         try:
             for opcode, message in peer.messages():
                 messages.append((opcode, message))
                 peer.send(opcode, message[:1000])
+            assert messages == whole, "other messages than were sent"
+            peer.close(1000, "done")
+            peer.drain()
         except (TooMuchUnfinished, OSError):
-            pass
-        peer.close(1000, "done")
-        peer.drain()
-        peer.release()
+            assert messages == whole[: len(messages)], "other messages than were sent"
+        finally:
+            peer.release()
         assert unfinished.held_bytes == 0, "memory is still counted"
-        assert sum(len(message) for _, message in messages) <= len(rest)
         check_sent(theirs(), bytes(sock.sent), [(opcode, message[:1000]) for opcode, message in messages])
         return bool(messages)
 
-    yield attempt
+    with patch("relayer_web.websocket.peer.SMALL_BYTES", 64):  # also small messages count as unfinished
+        yield attempt
+
+
+def whole_messages(protocol: Protocol, received: bytes) -> list[Message]:
+    """The messages in these bytes, put together from the protocol's frames."""
+    protocol.receive_data(received)
+    messages: list[Message] = []
+    parts: list[Frame] = []
+    for event in protocol.events_received():
+        if isinstance(event, Frame) and event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            parts.append(event)
+            if event.fin:
+                messages.append((parts[0].opcode, b"".join(bytes(part.data) for part in parts)))
+                parts = []
+    return messages
 
 
 def check_sent(protocol: Protocol, sent: bytes, messages: list[tuple[Opcode, bytes]]) -> None:
@@ -103,7 +121,7 @@ def frame_seeds() -> list[bytes]:
     sound = relay_protocol.encode_request(relay_request())
     streams = [
         client_frame(sound) * 2,
-        client_frame(sound[:50], fin=False) + client_frame(sound[50:], Opcode.CONT),
+        (client_frame(sound[:50], fin=False) + client_frame(sound[50:], Opcode.CONT)) * 2,
         client_frame(b"abc", Opcode.BINARY)
         + client_frame(b"", Opcode.PING)
         + client_frame(b"x", Opcode.PONG),
