@@ -195,7 +195,7 @@ class Node:
             return
         self._metrics.count("ha_keys_reloads")
         now = self._monotonic()
-        self._draining |= {supplier: now for supplier in change.removed if supplier in self._leases.owned}
+        self._draining |= dict.fromkeys(change.removed, now)  # whoever owns them now may die
         for supplier in change.added:
             self._draining.pop(supplier, None)
         for supplier in change.removed:

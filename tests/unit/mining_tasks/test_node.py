@@ -159,6 +159,21 @@ def test_a_removed_key_keeps_its_supplier_until_its_sessions_are_over(store: Sto
         assert store.client.get(KEYS.lease(busy)) is None  # it and no other one is given up
 
 
+def test_another_node_finishes_with_a_removed_key_what_a_dead_one_began(
+    store: Store, keys_file: Path
+) -> None:
+    for supplier in SUPPLIERS[:2]:
+        live_session(store, supplier)
+    with started(store, keys_file, "first") as first, started(store, keys_file, "second") as second:
+        wait_until(lambda: len(first.queues.consumed) == len(second.queues.consumed) == 1)
+        (supplier,) = first.queues.consumed
+        write_keys(keys_file, HEX[2:])
+        wait_until(lambda: set(SUPPLIERS[:2]) <= first.node._draining.keys() & second.node._draining.keys())
+        assert supplier in first.queues.consumed
+        first.node.stop()
+        wait_until(lambda: second.owns(*SUPPLIERS))
+
+
 def test_relays_that_wait_are_accumulated_before_a_removed_key_s_supplier_goes(
     store: Store, keys_file: Path
 ) -> None:
