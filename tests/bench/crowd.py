@@ -147,8 +147,7 @@ class _Crowd:
             self._due.append((time.monotonic() + DEAF_S, lambda: look(member)))
 
         def look(member: _Member) -> None:
-            member.is_reading = True
-            self._lose(member, "deaf clients cut")
+            self._lose(member, "not reading, and not cut off")
             self._deaf(opening)
 
         self._websocket((opening[0], opening[1] * DEAF_MESSAGES), stop_reading)
@@ -185,6 +184,8 @@ class _Crowd:
             self._selector.unregister(member.sock)
 
     def _lose(self, member: _Member, why: str) -> None:
+        if member.sock.fileno() < 0:
+            return
         self._seen.counts[why] += 1
         if member.sock.fileno() in self._selector.get_map():
             self._selector.unregister(member.sock)
