@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import gevent
@@ -20,6 +21,7 @@ import gevent
 CHECK_S: Final = 0.2
 LASTED_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 5.0
+STANDARD_ERROR: Final = 2
 
 
 class SideProcess:
@@ -69,6 +71,7 @@ class SideProcess:
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, self._input, 0),
                     (os.POSIX_SPAWN_DUP2, output, 1),
+                    *((os.POSIX_SPAWN_CLOSE, number) for number in _inherited()),
                 ],
                 setsigmask=[],
                 setsigdef=[signal.SIGTERM, signal.SIGINT],
@@ -114,3 +117,19 @@ class SideProcess:
         if self.process_id:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process_id, number)
+
+
+def _inherited() -> list[int]:
+    """The open files a child would have beside its standard streams: gunicorn's listeners.
+
+    With them it would hold the addresses when the workers have gone, and clients would wait for nobody.
+    """
+    numbers = [int(path.name) for path in Path("/dev/fd").iterdir()]
+    return [number for number in numbers if number > STANDARD_ERROR and _is_inheritable(number)]
+
+
+def _is_inheritable(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:  # that of the listing itself
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import random
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
+from websockets.exceptions import InvalidState
 from websockets.frames import Close, Opcode
 
 from localnet.default_genesis import named_key
@@ -61,11 +63,17 @@ class Broken(Exception):
 class MixedLoad:
     """Threads of each transport, each relay to the next relayer that takes it; a context manager.
 
-    `sender` signs, `height` is where the chain is, `pause_s` each thread's between two relays.
+    `sender` signs, `height` is where the chain is, `late_from(session end)` the height from which an answer may be too
+    late to be mined (decisions C2), `pause_s` each thread's pause between two relays.
     """
 
     def __init__(
-        self, sender: Sender, relayers: Sequence[Address], height: Callable[[], int], pause_s: float = 0.05
+        self,
+        sender: Sender,
+        relayers: Sequence[Address],
+        height: Callable[[], int],
+        late_from: Callable[[int], int] = lambda session_end: 1 << 62,
+        pause_s: float = 0.05,
     ) -> None:
         self.relayers = tuple(relayers)
         self.counted = CountedRelays()
@@ -73,7 +81,9 @@ class MixedLoad:
         self.refused: Counter[tuple[str, str]] = Counter()  # (transport, kind)
         self.broken: list[str] = []
         self.longest_s: Counter[str] = Counter()
+        self.late = 0
         self._sender, self._height, self._pause_s = sender, height, pause_s
+        self._late_from = late_from
         self._ending = threading.Event()
         lanes = (KeptHttp, KeptHttp, FreshHttp, WebSocket, WebSocket, Grpc, Stream, Stream)
         self._threads = [
@@ -141,7 +151,11 @@ class MixedLoad:
                 self.broken.append(f"{lane.transport}: {error}")
                 return
             with self.counted.lock:
-                self.counted.answered[key][mined_path(request, response)] = time.monotonic()
+                if self._height() >= self._late_from(key[2]):
+                    self.counted.unknown[key] += 1
+                    self.late += 1
+                else:
+                    self.counted.answered[key][mined_path(request, response)] = time.monotonic()
             self.by_transport[lane.transport] += 1
             took_s = time.monotonic() - started
             self.longest_s[lane.transport] = max(self.longest_s[lane.transport], took_s)  # type: ignore[assignment]
@@ -287,7 +301,8 @@ class WebSocket(Lane):
         if self._socket is None:
             self._socket = self._connected(relayer)
         try:
-            self._socket.send(relay_protocol.encode_request(request), Opcode.TEXT)
+            with contextlib.suppress(InvalidState):  # a close frame came with the last answer: it is read now
+                self._socket.send(relay_protocol.encode_request(request), Opcode.TEXT)
             frame = self._socket.frame()
             while frame.opcode is not Opcode.CLOSE and _is_advisory(bytes(frame.data)):
                 frame = self._socket.frame()

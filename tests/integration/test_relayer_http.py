@@ -460,6 +460,28 @@ def test_who_is_connected_and_not_accepted_yet_is_served_when_the_process_is_tol
         assert running.process.wait(15) == 0
 
 
+def test_the_processes_beside_the_workers_do_not_hold_the_addresses(tmp_path: Path) -> None:
+    """Else clients would still be connected when nobody serves them any more, until the last such process has ended."""
+    with relayer_process(
+        tmp_path, settings=SETTINGS, metrics=True, extensions={"grpc_workers": 1}
+    ) as running:
+        table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ports = {f"{port:04X}" for port in (running.port, running.health_port)}
+        listeners = {
+            f"socket:[{row[9]}]" for row in table if row[3] == "0A" and row[1].split(":")[1] in ports
+        }
+        assert len(listeners) == 2
+
+        def holds(process_id: int) -> bool:
+            links = {str(path.readlink()) for path in Path(f"/proc/{process_id}/fd").iterdir()}
+            return bool(listeners & links)
+
+        master = running.process.pid
+        children = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+        assert [holds(child) for child in children].count(True) == 1  # the worker
+        assert len(children) == 3
+
+
 def test_a_killed_worker_costs_neither_address_nor_metrics(tmp_path: Path) -> None:
     with relayer_process(tmp_path, settings=SETTINGS, metrics=True) as running:
         with Client(running) as client:
