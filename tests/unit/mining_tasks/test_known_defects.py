@@ -22,7 +22,6 @@ from mining_tasks.claims import claim_message
 from mining_tasks.comet_nodes import CometNodes
 from mining_tasks.ledger import read_ledger
 from mining_tasks.miner_facts import MinerFacts
-from mining_tasks.session_facts import SessionFacts
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.gas import parse_gas_price
 from pocket_protocol.pb.pocket.proof_pb2 import MsgCreateClaim
@@ -130,20 +129,24 @@ def test_each_session_of_a_batch_has_its_own_root_and_its_own_end(mine: Mine) ->
     assert mine.text(skipped, "claim_tx_hash") == mine.text(unproved, "proof_tx_hash") == ""
 
 
-class OneBlockUnreadable:
-    """Nodes that have lost one block."""
+class But:
+    """Another object, but for the methods given."""
 
-    def __init__(self, nodes: CometNodes, height: int) -> None:
-        self._nodes = nodes
-        self._height = height
-
-    def block(self, height: int) -> BlockPosition:
-        if height == self._height:
-            raise NodeUnavailable(code="INTERNAL")
-        return self._nodes.block(height)
+    def __init__(self, other: Any, **methods: Callable[..., Any]) -> None:
+        self.other = other
+        self.__dict__.update(methods)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._nodes, name)
+        return getattr(self.other, name)
+
+
+def one_block_unreadable(nodes: CometNodes, lost: int) -> CometNodes:
+    def block(height: int) -> BlockPosition:
+        if height == lost:
+            raise NodeUnavailable(code="INTERNAL")
+        return nodes.block(height)
+
+    return But(nodes, block=block)  # type: ignore[return-value]
 
 
 def test_a_group_that_fails_leaves_the_others_alone(
@@ -157,11 +160,11 @@ def test_a_group_that_fails_leaves_the_others_alone(
         second = mine.serve(5, height=16)
         opens = world.windows(15).claim_open
         mine.to(opens)
-        mine.miner.node = OneBlockUnreadable(mine.miner.node, opens)  # type: ignore[assignment]
+        nodes, mine.miner.node = mine.miner.node, one_block_unreadable(mine.miner.node, opens)
         mine.run_to(world.windows(30).claim_open + 2)
         assert mine.record(first).state is SessionState.CLAIMING
         assert mine.record(second).state is SessionState.CLAIMED
-        mine.miner.node = mine.miner.node._nodes  # type: ignore[attr-defined]
+        mine.miner.node = nodes
         mine.run_to(mine.chain.height + 2)
         assert mine.record(first).state is SessionState.CLAIMED
 
@@ -252,23 +255,17 @@ def test_a_store_that_fails_while_sessions_are_looked_at_forgets_none(mine: Mine
     assert mine.text(header, "settlement_outcome") == "settled_proven"
 
 
-class UnusableFacts:
-    """Facts of a chain whose prices cannot be computed."""
-
-    def __init__(self, facts: MinerFacts) -> None:
-        self._facts = facts
-
-    def claimed_upokt(self, root: Root, service_id: str, session_start_height: int) -> Upokt:
+def without_prices(facts: MinerFacts) -> MinerFacts:
+    def claimed_upokt(root: Root, service_id: str, session_start_height: int) -> Upokt:
         raise NodeUnavailable(code="INTERNAL")
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._facts, name)
+    return But(facts, claimed_upokt=claimed_upokt)  # type: ignore[return-value]
 
 
 def test_a_claim_whose_worth_cannot_be_known_is_sent_in_time_all_the_same(mine: Mine) -> None:
     """§4.1.6: not claiming costs the session, claiming for nothing a fee."""
     header = mine.serve(20)
-    facts, mine.miner.facts = mine.miner.facts, UnusableFacts(mine.miner.facts)  # type: ignore[assignment]
+    facts, mine.miner.facts = mine.miner.facts, without_prices(mine.miner.facts)
     windows = mine.world.windows()
     middle = windows.claim_open + (windows.claim_close - windows.claim_open + 1) // 2
     mine.run_to(middle - 1)
@@ -286,25 +283,12 @@ def test_a_proof_that_may_be_required_is_sent_in_time(mine: Mine) -> None:
     """§4.2.3: a useless proof is refused, a missing one costs the penalty."""
     large, small = mine.serve(20), mine.serve(2, "app2", "develop-rest")
     mine.run_to(19)
-    mine.miner.facts = UnusableFacts(mine.miner.facts)  # type: ignore[assignment]
+    mine.miner.facts = without_prices(mine.miner.facts)
     mine.run_to(30)
     assert mine.text(large, "settlement_outcome") == "settled_proven"
     assert mine.text(large, "proof_requirement") == "unknown"
     assert mine.text(small, "settlement_outcome") == "settled"
     assert mine.messages() == {"MsgCreateClaim": 2, "MsgSubmitProof": 1}
-
-
-class FactsUnknownNow:
-    """A chain that cannot be asked what a session's relays weigh."""
-
-    def __init__(self, facts: MinerFacts) -> None:
-        self._facts = facts
-
-    def facts(self, supplier: str, header: SessionHeader) -> SessionFacts | None:
-        return None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._facts, name)
 
 
 def without_key(mine: Mine) -> None:
@@ -316,7 +300,7 @@ def without_account(mine: Mine) -> None:
 
 
 def without_facts(mine: Mine) -> None:
-    lookup = FactsUnknownNow(mine.miner.facts)
+    lookup = But(mine.miner.facts, facts=lambda supplier, header: None)
     mine.miner.accumulation = replace(mine.miner.accumulation, lookup=lookup)  # type: ignore[arg-type]
 
 
