@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import secrets
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -23,6 +25,8 @@ from relayer_web.publisher import TaskSender
 from relayer_web.task_sender import task_sender
 
 SigningKeys = Mapping[Any, PrivateKey]  # by supplier operator address
+
+PATIENCE_S: Final = 0.5
 
 log = structlog.get_logger("relayer")
 
@@ -55,7 +59,7 @@ def outside_of(config: RelayerConfig) -> Outside:
     queries = ChainQueries.of(node, extensions.fallback_nodes)
     return Outside(
         chain=queries,
-        ask_node=lambda: _newest_position(nodes),
+        ask_node=lambda: newest_position(nodes),
         sender=task_sender(broker_of(config.redis, extensions)),
         signing_keys=lambda: keyring.keys if keyring is not None else {},
         poll_keys=lambda: _poll(keyring),
@@ -65,18 +69,35 @@ def outside_of(config: RelayerConfig) -> Outside:
     )
 
 
-def _newest_position(nodes: list[CometNode]) -> BlockPosition:
-    """Return the highest of what the nodes say: one that answers may be behind. Raises `NodeUnavailable`."""
-    failure: NodeUnavailable | None = None
-    positions = []
-    for node in nodes:
+def newest_position(nodes: Sequence[CometNode]) -> BlockPosition:
+    """Return the highest of what the nodes say, asked at once: one that answers may be behind, one may hang.
+
+    After the first answer the others have `PATIENCE_S`. Raises `NodeUnavailable` when none answers.
+    """
+    answers: queue.Queue[BlockPosition | NodeUnavailable] = queue.Queue()
+
+    def ask(node: CometNode) -> None:
         try:
-            positions.append(node.status().position)
+            answers.put(node.status().position)
         except NodeUnavailable as error:
-            failure = error
-    if not positions:
+            answers.put(error)
+
+    for node in nodes:
+        threading.Thread(target=ask, args=(node,), daemon=True).start()
+    newest: BlockPosition | None = None
+    failure: NodeUnavailable | None = None
+    for _ in nodes:
+        try:
+            answer = answers.get(timeout=None if newest is None else PATIENCE_S)
+        except queue.Empty:
+            break
+        if isinstance(answer, NodeUnavailable):
+            failure = answer
+        elif newest is None or answer.height > newest.height:
+            newest = answer
+    if newest is None:
         raise failure or NodeUnavailable(text="no node is configured")
-    return max(positions, key=lambda position: position.height)
+    return newest
 
 
 def _poll(keyring: Keyring | None) -> None:
