@@ -119,6 +119,7 @@ class Leases:
         nodes = live_nodes(self._store, self._keys)
         self._look_for_free(wanted, now)
         may_release = now - self._rebalanced_at >= self._config.extensions.rebalance_interval_seconds
+        may_release = may_release and not self._waits_for_foreign  # no node of ours could take it
         if may_release:
             self._rebalanced_at = now
         view = View(wanted, self._owned, self._free_since, self._given_up, len(nodes), now)

@@ -139,6 +139,20 @@ def test_a_node_that_waits_for_the_reference_is_not_listed(store: Store, clock: 
     assert not store.client.exists(KEYS.miner_instance("first"))
 
 
+def test_nothing_is_given_up_while_no_node_of_ours_could_take_it(store: Store, clock: Clock) -> None:
+    """A miner of the reference would: in mid-session, with the leaves in our tree."""
+    first = node(store, "first", clock)
+    suppliers = {"pokt1a", "pokt1b"}
+    assert all(first.acquire(supplier) for supplier in suppliers)
+    node(store, "second", clock)
+    foreign = ForeignMiners(store, KEYS, "miner-go-1")
+    for comes, given_up in ((foreign.show, 0), (foreign.hide, 1)):
+        comes()
+        first.look_for_miners()
+        clock.now += 60.0
+        assert len(first.moves(suppliers).release) == given_up
+
+
 def test_sessions_the_reference_left_open_are_told_of(store: Store, clock: Clock) -> None:
     for state in ("active", "proving", "proved"):
         store.client.sadd(KEYS.reference_session_state(S, state), f"session {state}")
