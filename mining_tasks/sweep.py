@@ -32,6 +32,7 @@ from relay_store.ticket import gathers
 SWEEP_S: Final = 1.0  # how often `streams` is called
 SHORTEST_PERIOD_S: Final = 5
 STALE_S: Final = 30.0  # relays that wait so long are told
+STALE_LOOK_S: Final = 10  # how often it is looked for them: the entries come whole, and may be long
 TOLD_EVERY_S: Final = 60.0
 TOGETHER: Final = 50
 
@@ -63,7 +64,7 @@ class Sweep:
 
     def _tell_stale(self, waiting: Sequence[str]) -> None:
         """Raise the alarm about relays that nobody takes up, whatever the reason: they must be in a tree in time."""
-        if not waiting:
+        if not waiting or int(self._miner.now_s()) % STALE_LOOK_S:
             return
         keys = self._miner.keys
         now_s = self._store_time_s(keys.relay_stream(waiting[0]))
@@ -72,7 +73,7 @@ class Sweep:
             if age_s < STALE_S:
                 continue
             self._miner.metrics.count("ha_miner_stale_streams", supplier)
-            if (age_s - STALE_S) % TOLD_EVERY_S < SWEEP_S:
+            if (age_s - STALE_S) % TOLD_EVERY_S < STALE_LOOK_S:
                 log.error("relays wait and are not accumulated", supplier=supplier, age_s=round(age_s))
 
     def _store_time_s(self, key: str) -> float:

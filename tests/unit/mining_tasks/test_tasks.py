@@ -273,8 +273,9 @@ def test_relays_that_wait_too_long_are_told_whoever_should_have_taken_them(
     (entry,) = relay_entries(mine.world, mine.world.session(), range(1))
     key = mine.miner.keys.relay_stream(mine.supplier)
     now_s = mine.miner.store.client.time()[0]
+    mine.miner.now_s = lambda: 1000.0
     with captured(sweep_module) as logs:
-        for waited_s, told in ((28, 0), (30, 1), (60, 1), (90, 2)):
+        for waited_s, told in ((28, 0), (30, 1), (60, 1), (91, 2)):
             mine.miner.store.client.delete(key)
             mine.miner.store.client.xadd(key, {"data": entry}, id=f"{(now_s - waited_s) * 1000}-0")
             swept(mine, broker).streams()
