@@ -7,6 +7,9 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
+from pocket_protocol import relay as relay_protocol
+from relayer_web.grpc_relay import serve_grpc_relay
+from relayer_web.inbound import Inbound
 from relayer_web.metrics import FINE_S, RelayerMetrics
 from tests.unit.relayer_web.relay_world import World, relay_request
 
@@ -20,6 +23,9 @@ def test_senders_cannot_make_series(world: World) -> None:
         world.serve(relay_request(service_id=f"made-up-{number}"), {"rpc-type": f"type-{number}"})
         world.serve(relay_request(supplier=f"supplier-{number}"), {"rpc-type": f"type-{number}"})
         world.serve(relay_request(header={"session_id": f"s{number}"}), {"rpc-type": f"type-{number}"})
+        for request in (relay_request(service_id=f"made-up-{number}"), relay_request(supplier=f"s-{number}")):
+            body, headers = relay_protocol.encode_request(request), {"rpc-type": f"type-{number}"}
+            serve_grpc_relay(Inbound(body, headers, is_grpc=True), world.runtime)
 
     attack(0)
     world.runtime.metrics.flush()
