@@ -97,5 +97,8 @@ def _seen(conditions: Sequence[Condition]) -> str:
         for condition in conditions
         if condition.seen.counts
     )
-    note = "An event waits up to 100 ms for others to be signed with it.\n"
+    note = (
+        "An event waits up to 100 ms for others to be signed with it. What large messages cost in the backend and in these\n"
+        "clients, on the same cores, is in their times.\n"
+    )
     return f"{text}\n{table(heading, rows)}\n{note}\nCounted: {counted}.\n"

@@ -18,7 +18,7 @@ from typing import Any
 
 from websockets.frames import Frame, Opcode
 
-RECEIVE_BYTES = 1 << 18
+RECEIVE_BYTES = 1 << 18  # at once, and sent at once: the others have their turn
 AT_ONCE = 50  # handshakes
 PATIENCE_S = 60.0
 GIANT_EVERY_S = 1.0
@@ -147,7 +147,9 @@ class _Crowd:
             self._due.append((time.monotonic() + DEAF_S, lambda: look(member)))
 
         def look(member: _Member) -> None:
-            self._lose(member, "not reading, and not cut off")
+            self._lose(
+                member, "not reading: cut off" if _is_cut_off(member.sock) else "not reading: still connected"
+            )
             self._deaf(opening)
 
         self._websocket((opening[0], opening[1] * DEAF_MESSAGES), stop_reading)
@@ -157,8 +159,7 @@ class _Crowd:
     def _move(self, member: _Member, events: int) -> None:
         try:
             if events & selectors.EVENT_WRITE:
-                while member.wants:
-                    member.wants = member.wants[member.sock.send(member.wants) :]
+                member.wants = member.wants[member.sock.send(member.wants[:RECEIVE_BYTES]) :]
                 self._listen(member)
             if events & selectors.EVENT_READ:
                 data = member.sock.recv(RECEIVE_BYTES)
@@ -249,6 +250,18 @@ class _Crowd:
             else:
                 sizes.append(length)
         return sizes
+
+
+def _is_cut_off(sock: socket.socket) -> bool:
+    """Whether the connection has an end behind all that was not read."""
+    try:
+        while sock.recv(RECEIVE_BYTES):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _run(address: tuple[str, int], orders: Connection) -> None:
