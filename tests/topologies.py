@@ -107,7 +107,7 @@ class Replicated:
 
 @contextmanager
 def running_sentinel(directory: Path, certificates: Certificates | None = None) -> Iterator[Replicated]:
-    """Run a master, its replica and a Sentinel that fails over within a second; with certificates, all over TLS."""
+    """Run a master, its replica and a Sentinel that fails over in a second or two; with certificates, all over TLS."""
     over_tls: list[dict[str, Any]] = [tls_settings(certificates) if certificates else {} for _ in range(3)]
     if certificates:
         for each in over_tls:
@@ -124,7 +124,8 @@ def running_sentinel(directory: Path, certificates: Certificates | None = None) 
             f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
             + "".join(f"{name} {value}\n" for name, value in over_tls[2].items())
             + f"sentinel monitor main 127.0.0.1 {master_port} 1\n"
-            "sentinel down-after-milliseconds main 300\nsentinel failover-timeout main 2000\n"
+            f"sentinel down-after-milliseconds main {1500 if certificates else 300}\n"  # handshakes take time
+            "sentinel failover-timeout main 2000\n"
         )
         with (directory / "sentinel.log").open("wb") as log:
             process = subprocess.Popen(
