@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from mining_tasks.reference_sessions import ReferenceSessions
-from mining_tasks.session_import import ALREADY, IMPORTED, OVER, Import, SessionImport
+from mining_tasks.session_import import ALREADY, IMPORTED, OVER, ForeignMinerAlive, Import, SessionImport
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
 from relay_cli.tables import json_option, show
 
@@ -21,15 +21,20 @@ from relay_cli.tables import json_option, show
 def import_sessions(context: click.Context, supplier: str, dry_run: bool, as_json: bool) -> None:
     """Take over the open sessions of a reference miner from its keys in the same store.
 
-    Stop its miners first, run this, then start ours. Open trees go through the supplier's stream; claimed ones become
-    sealed sessions with the claimed root. May be repeated; nothing of the reference's is changed. Exit code 1 when a
-    session could not be taken over.
+    Stop its miners first, run this, then start ours; a supplier that one of them still holds is left out. Open trees go
+    through the supplier's stream; claimed ones become sealed sessions with the claimed root. May be repeated; nothing of
+    the reference's is changed. Exit code 1 when a session could not be taken over.
     """
     deployment: Deployment = context.obj
     rows: list[Import] = []
     suppliers = [supplier] if supplier else ReferenceSessions(deployment.store, deployment.keys).suppliers()
+    held = False
     for one in suppliers:
-        rows += SessionImport(deployment.store, deployment.keys, one, dry_run=dry_run).run()
+        try:
+            rows += SessionImport(deployment.store, deployment.keys, one, dry_run=dry_run).run()
+        except ForeignMinerAlive as error:
+            held = True
+            click.echo(f"Error: {error}", err=True)
     documents = [asdict(row) for row in rows]
     click.echo(json.dumps(documents)) if as_json else show(documents)
-    context.exit(0 if all(row.result in (IMPORTED, ALREADY, OVER) for row in rows) else 1)
+    context.exit(0 if not held and all(row.result in (IMPORTED, ALREADY, OVER) for row in rows) else 1)

@@ -16,6 +16,7 @@ from localnet.chain import LocalChain
 from localnet.default_genesis import default_chain, write_default_chain
 from localnet.genesis import read_genesis
 from localnet.node import LocalNode
+from mining_tasks.foreign_miners import ForeignMiners
 from pocket_protocol.curve import load_curve
 from relay_cli.main import COMMANDS, cli
 from relay_store.connection import Store, connect
@@ -303,6 +304,13 @@ def test_redis_debug_takes_over_what_a_reference_miner_left(place: Place, store:
     roots = {(row["supplier"], row["session"]): bytes.fromhex(row["root"]) for row in rows}
     assert roots == recorded_claims(703) and len(roots) == 7
     one = rows[0]["supplier"]
+    ForeignMiners(store, Keys(), "miner-alive").show()
+    store.client.set(Keys().miner_claim(one), "miner-alive")
+    beside = run(*command, "--json")
+    assert beside.exit_code == 1 and one in beside.stderr and "miner-alive" in beside.stderr
+    taken = {row["supplier"] for row in json.loads(beside.stdout)}
+    assert taken == {row["supplier"] for row in json.loads(tried.stdout)} - {one}
+    store.client.delete(Keys().miner_claim(one))
     again = run(*command, "--supplier", one).stdout
     assert again.count("already ours") == sum(row["supplier"] == one for row in rows)
     nodes = Keys().smst(rows[0]["supplier"], rows[0]["session"], "nodes")
