@@ -19,7 +19,7 @@ from relay_store.session_state import SessionRecord
 from relay_store.sessions import Sessions
 
 DRAIN_S: Final = 3.0  # at most, of one task
-URGENT_DRAIN_S: Final = 0.5  # where a window is about to close
+URGENT_SHARE: Final = 0.25  # of a block's time, where a window is about to close
 RETRY_S: Final = 0.02
 
 log = structlog.get_logger("claims")
@@ -50,7 +50,8 @@ class Sealing:
         settled = urgent | {one for one in windows if self._has_settled(one)}
         if not settled:
             return frozenset()
-        return frozenset(settled if self._drain(URGENT_DRAIN_S if urgent else DRAIN_S) else urgent)
+        share_s = URGENT_SHARE * self._miner.config.block_time_seconds
+        return frozenset(settled if self._drain(min(DRAIN_S, share_s) if urgent else DRAIN_S) else urgent)
 
     def _has_settled(self, windows: Windows) -> bool:
         config = self._miner.config
