@@ -26,6 +26,7 @@ from relay_store.fence import NotOwner, open_fence
 from relay_store.intents import AttemptNotNext, Intent, Intents, UnreadableIntent
 
 INTENT_TTL_S: Final = 7 * 86_400
+SOON_S: Final = 5.0
 # CheckTx refused the bytes for a reason that is in them: no node will ever take them.
 _NEVER_VALID: Final = frozenset(
     outcome.value
@@ -108,11 +109,16 @@ class Submission:
             stored = self._intents.create(fence, intent, ttl_s=INTENT_TTL_S)
         if [one.tx_hash for one in stored] != [intent.tx_hash]:
             return
-        if takes_time(self._miner.report):
+        if takes_time(self._miner.report) and not self._closes_soon():
             self.waiting = True
             self._intents.note_stored(intent, self._miner.monotonic(), token=token)
         else:
             self._broadcast(intent)
+
+    def _closes_soon(self) -> bool:
+        """Whether another task may come too late: then this one waits for the disk."""
+        left = self._group.closes - self._group.position.height
+        return left * self._miner.config.block_time_seconds <= SOON_S
 
     def drive(self, intent: Intent, sessions: Sequence[str], sights: Mapping[str, Sight]) -> None:
         """Take a stored transaction one step further. Raises `NotOwner`.

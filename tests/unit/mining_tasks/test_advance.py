@@ -450,6 +450,15 @@ def test_what_another_node_stored_is_waited_for(durable: Mine) -> None:
     assert mine.broadcasts() == 1 and slept == [pytest.approx(FSYNC_S)]
 
 
+def test_shortly_before_the_window_closes_no_other_task_is_waited_for(durable: Mine) -> None:
+    mine, slept = durable, list[float]()
+    mine.miner.monotonic, mine.miner.sleep = lambda: 1000.0, slept.append
+    mine.serve(20)
+    mine.to(16)
+    assert not mine.step().waiting
+    assert mine.broadcasts() == 1 and len(slept) <= 1  # none when the server has just confirmed
+
+
 @pytest.mark.parametrize("answered", [True, False])
 def test_what_the_store_was_slow_to_take_is_waited_for(
     durable: Mine, monkeypatch: pytest.MonkeyPatch, answered: bool
