@@ -146,11 +146,11 @@ def advance_sessions(supplier: str) -> None:
 def take_over(supplier: str) -> None:
     """Begin with a supplier this node has just acquired: what others left pending, then everything due."""
     place = process.workplace()
-    _register(supplier)
     reclaim(supplier, place.miner.accumulation)
     if stream_length(place.miner.store, place.miner.keys, supplier):
         _accumulate(supplier)
     _advance(supplier, everything=True)
+    _register(supplier)  # last: it asks a node, which may be away
 
 
 @_task(REGISTER)

@@ -89,6 +89,14 @@ def test_a_task_that_fails_ends_and_is_counted(mine: Mine) -> None:
     assert mine.metric("ha_miner_task_failures_total") == {("register", "node_unavailable"): 1}
 
 
+def test_a_node_that_is_away_keeps_no_supplier_from_being_taken_over(mine: Mine) -> None:
+    mine.publish(relay_entries(mine.world, mine.world.session(), range(2)))
+    mine.node.view.set_faults({"refuse_methods": ["*"]})
+    tasks.take_over(mine.supplier)
+    assert mine.miner.store.client.xlen(mine.miner.keys.relay_stream(mine.supplier)) == 0
+    assert mine.metric("ha_miner_task_failures_total") == {("take_over", "node_unavailable"): 1}
+
+
 def test_relayers_are_told_what_the_chain_says(mine: Mine) -> None:
     key = mine.miner.keys.supplier(mine.supplier)
     for _ in range(2):
