@@ -35,11 +35,11 @@ from tests.integration.steady_load import SteadyLoad
 PARTS = ("store", "localnet", "backend", "miner", "beat", "relayer")
 OURS = ("store", "miner", "beat", "relayer")
 WARM_UP_SESSIONS = 20
-BLOCK_S, SESSION_BLOCKS, WINDOW_BLOCKS = 0.25, 6, 20
+BLOCK_S, SESSION_BLOCKS, WINDOW_BLOCKS = 0.25, 6, 48
 QUIET_S = 10.0  # expiring caches and meters, pools that shrink
 SETTLE_BLOCKS = 40
-# Kept for seven days after a session's end, by intent (decisions.md A).
-RETAINED = re.compile(rb".*:(session|seal|root|intent:claim|intent:proof)$")
+# Kept for seven days after a session's end, by intent (decisions.md A), and for a day (the reference's, ha:tx:track).
+RETAINED = re.compile(rb".*:(session|seal|root|intent:claim|intent:proof)$|ha:tx:track:.*")
 LIVE = re.compile(rb".*:(leaves|index)$")
 METER = re.compile(rb".*:meter:.*")
 MORE_MEMORY, MORE_FILES, MORE_KEYS = 1.15, 12, 40
