@@ -141,7 +141,7 @@ class MixedLoad:
                 response = lane.ask(request, self.relayers[lane.at % len(self.relayers)], supplier)
             except NotTaken as refusal:
                 lane.leave()
-                lane.at += 1
+                lane.at += str(refusal) != SESSION_OVER
                 self.refused[lane.transport, str(refusal)] += 1
                 continue
             except Broken as error:
