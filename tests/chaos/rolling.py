@@ -38,9 +38,9 @@ Written by `python -m tests.chaos --scenario rolling-restart --date YYYY-MM-DD -
 
 {relayers} relayers of two front-end processes each, in front of one miner node, a local chain and a test backend, all on the
 same cores. Gateways keep asking over every transport and know all relayers: what one does not take is signed anew and sent to
-the next. Relayers are told to end (SIGTERM) and replaced one after the other, all the time, over at least
-{sessions} sessions. In the end, for each session of each supplier: the relays that gateways had an answer to are the leaves of the tree, no more and
-no less, and the claim on the chain counts them and was settled.
+the next. Relayers are told to end (SIGTERM) and replaced one after the other, all the time, over at least {sessions} sessions.
+In the end, for each session of each supplier: the relays that gateways had an answer to are the leaves of the tree, no more
+and no less, and the claim on the chain counts them and was settled.
 
 {conditions}
 ## Relays
