@@ -96,7 +96,6 @@ class OneHash:
     """A store in which every key is the same hash, or the same text."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data[1:]
         self._is_hash = data[:1] != b"{"
         self._text = data
 
