@@ -22,7 +22,7 @@ a run and its end. Each find becomes a unit test, then a fix. `make test` gives 
 FOUND = """\
 ## What was found
 
-Each is fixed and has its unit test; the runs above are of the fixed code.
+Each is fixed and has its unit test, and its target was run again after the fix.
 
 | by | what happened |
 |---|---|
