@@ -23,6 +23,7 @@ from tests.integration.steady_load import CountedRelays, SessionKey
 
 LOST = "lost by the store, answered near its death"
 TOO_LATE = "answered too late to be claimed, not charged"
+UNCLAIMED = "in a session without a claim"
 # The relayer counts blocks by the clock while it hears of none: so far it may be ahead of a chain that stands still.
 AHEAD_BLOCKS = 8
 LEAST_ANSWERED = 0.3  # of what the client was told to send, faults and a busy machine considered
@@ -81,7 +82,12 @@ def judge(
         end = key[2]
         found = problems_of(key, counted, claim, leaves, lambda at, end=end: bool(excuses.of(end, at)))
         verdict.problems += [f"{_shown(key)}: {problem}" for problem in found]
-        missing.update(excuses.of(end, at) for path, at in answered.items() if path not in leaves)
+        claimed = claim is not None and claim.created_height
+        missing.update(
+            excuses.of(end, at) if claimed else UNCLAIMED
+            for path, at in answered.items()
+            if path not in leaves
+        )
         verdict.unanswered += len(leaves - answered.keys())
         verdict.answered += len(answered)
         verdict.claimed += claim.num_relays if claim else 0
