@@ -167,7 +167,7 @@ class Node:
 
     def _last_heard(self) -> SeenBlock | None:
         """The last block any node of the deployment has told of."""
-        self._feed.read()
+        self._try("read the last block", self._feed.read)
         return self._feed.last()
 
     def _renew(self) -> None:

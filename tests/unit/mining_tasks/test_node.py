@@ -238,6 +238,16 @@ def test_a_node_that_hears_nothing_while_others_do_gives_its_suppliers_up(
     ]
 
 
+def test_a_damaged_height_ends_no_thread_that_keeps_leases(store: Store, keys_file: Path) -> None:
+    store.client.hset(KEYS.height(), mapping={"height": "x", "hash": "zz", "time": "", "seen_ms": "y"})
+    with started(store, keys_file) as one:
+        wait_until(lambda: one.owns(*SUPPLIERS[:2]))
+        with captured(node_module) as logs:
+            wait_until(lambda: any(entry["event"] == "not done" for entry in logs))
+        write_keys(keys_file, HEX)
+        wait_until(lambda: one.owns(*SUPPLIERS))
+
+
 @pytest.mark.parametrize(
     ("silence_s", "heard", "cut_off"),
     [
