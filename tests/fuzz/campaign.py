@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +86,13 @@ def run_target(
             stdout=log,
             stderr=log,
             env={**os.environ, "PYTHONHASHSEED": "0"},
+            start_new_session=True,
         )
         try:
             hung = _watch(process, own, name, say)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and the store it may have started
             process.wait()
     if (own / RESULT).is_file():
         return _outcome(order, own)
