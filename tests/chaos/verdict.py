@@ -82,12 +82,9 @@ def judge(
         end = key[2]
         found = problems_of(key, counted, claim, leaves, lambda at, end=end: bool(excuses.of(end, at)))
         verdict.problems += [f"{_shown(key)}: {problem}" for problem in found]
+        why = [excuses.of(end, at) for path, at in answered.items() if path not in leaves]
         claimed = claim is not None and claim.created_height
-        missing.update(
-            excuses.of(end, at) if claimed else UNCLAIMED
-            for path, at in answered.items()
-            if path not in leaves
-        )
+        missing.update(why if claimed or all(why) else [UNCLAIMED] * len(why))
         verdict.unanswered += len(leaves - answered.keys())
         verdict.answered += len(answered)
         verdict.claimed += claim.num_relays if claim else 0
