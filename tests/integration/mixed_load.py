@@ -45,9 +45,9 @@ GRPC_CALL = HttpRequest(
 REFUSED, CLOSED = "connection refused", "closed before a byte of an answer"
 GOING_AWAY = "WebSocket close 1001 relayer is stopping"
 DRAINING = "HTTP 503 to a WebSocket handshake"
-GRPC_AWAY = "gRPC UNAVAILABLE"
+GRPC_AWAY, GRPC_JUST_AWAY = "gRPC UNAVAILABLE", "gRPC CANCELLED"
 SESSION_OVER = "WebSocket close 4000 session expired"  # spec/relayer.md §1.7.6
-DOCUMENTED = frozenset({REFUSED, CLOSED, GOING_AWAY, DRAINING, GRPC_AWAY, SESSION_OVER})
+DOCUMENTED = frozenset({REFUSED, CLOSED, GOING_AWAY, DRAINING, GRPC_AWAY, GRPC_JUST_AWAY, SESSION_OVER})
 
 Address = tuple[str, int]
 
