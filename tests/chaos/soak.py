@@ -40,7 +40,7 @@ QUIET_S = 10.0  # expiring caches and meters, pools that shrink
 SETTLE_BLOCKS = 40
 # Kept for seven days after a session's end, by intent (decisions.md A), and for a day (the reference's, ha:tx:track).
 RETAINED = re.compile(rb".*:(session|seal|root|intent:claim|intent:proof)$|ha:tx:track:.*")
-LIVE = re.compile(rb".*:(leaves|index)$")
+LIVE = re.compile(rb"pm:.*:(leaves|index)$")
 METER = re.compile(rb".*:meter:.*")
 MORE_MEMORY, MORE_FILES, MORE_KEYS = 1.15, 12, 40
 
