@@ -36,12 +36,15 @@ from mining_tasks.routing import (
 )
 from mining_tasks.sweep import Sweep
 from mining_tasks.tidying import tidy
+from mining_tasks.wiring import Miner
 from pocket_protocol.errors import Malformed, PocketError, Refused
 from pocket_protocol.types import SupplierAddress
+from relay_store.durability import FSYNC_S
 from relay_store.fence import NotOwner, is_owner
 from relay_store.relay_stream import stream_length
 
 ADVANCE_LOCKS = "advance"
+SHORT_S = 5.0
 
 log = structlog.get_logger("tasks")
 
@@ -116,18 +119,26 @@ def _accumulate(supplier: str) -> None:
 def _advance(supplier: str, *, everything: bool = False) -> None:
     """Advance until no newer block has come meanwhile; another process of this node at it does the same.
 
-    What has to be on the disk before it is sent is sent by another task, so that other suppliers get theirs there
-    in the same second.
+    What has to be on the disk before it is sent is waited for; where that would take long for all suppliers of the
+    node, it is sent by another task, so that other suppliers get theirs there in the same second.
     """
     miner, waiting = process.workplace().miner, False
     with supplier_lock(miner.accumulation.lock_dir / ADVANCE_LOCKS, supplier) as held:
         while held:
             step = advance(SupplierAddress(supplier), miner, everything=everything)
             waiting = step.waiting
+            if waiting and _one_by_one_s(miner) <= SHORT_S:
+                miner.sleep(FSYNC_S)
+                continue
             if step.owner_lost or step.height >= miner.facts.height():
                 break
     if waiting:
         app.send_task(ADVANCE, args=(supplier,), queue=supplier_queue(supplier))
+
+
+def _one_by_one_s(miner: Miner) -> float:
+    """How long it takes this node at most to wait for the disk for one supplier after the other."""
+    return len(miner.signing_keys()) * FSYNC_S / miner.config.extensions.process_count
 
 
 @_task(ACCUMULATE)

@@ -427,3 +427,21 @@ def test_a_node_that_is_away_ends_routine_work_at_the_first_supplier(mine: Mine)
     mine.node.view.set_faults({"refuse_methods": ["*"]})
     tasks.register(mine.supplier, mine.supplier, mine.supplier)
     assert mine.metric("ha_miner_task_failures_total") == {("register", "node_unavailable"): 1}
+
+
+@pytest.mark.parametrize(("suppliers", "sent"), [(1, True), (600, False)])
+def test_few_suppliers_wait_for_the_disk_at_once_and_many_together(
+    mine: Mine, monkeypatch: pytest.MonkeyPatch, suppliers: int, sent: bool
+) -> None:
+    """Another task would come a whole round of the node's suppliers later, which a slow node makes long."""
+    tasks_sent: list[str] = []
+    monkeypatch.setattr(tasks.app, "send_task", lambda name, **_: tasks_sent.append(name))
+    mine.miner.report = replace(mine.miner.report, aof=True, replicas=0)
+    held = {f"pokt1{number}": None for number in range(suppliers)} | dict(mine.miner.signing_keys())
+    monkeypatch.setattr(mine.miner, "signing_keys", lambda: held)
+    now = [1000.0]
+    mine.miner.monotonic, mine.miner.sleep = lambda: now[0], lambda seconds: now.append(now.pop() + seconds)
+    mine.serve(20)
+    mine.to(13)
+    tasks.advance_sessions(mine.supplier)
+    assert (mine.broadcasts() == 1) is sent and tasks_sent == ([] if sent else [ADVANCE])
