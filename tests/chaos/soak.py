@@ -99,7 +99,8 @@ def soak(directory: Path, sessions: int, per_second: float, tell: Tell) -> bool:
         problems += _growth(base, end)
         for problem in problems:
             tell(f"PROBLEM {problem}")
-        tell(f"{one.answered} relays answered; load average {load_average()}")
+        tell(f"{one.answered} relays answered, {one.too_late} of them too late to be mined (and not charged)")
+        tell(f"load average {load_average()}")
         return not problems
 
 
@@ -123,7 +124,8 @@ class _Soak:
         self._running, self._watch, self._per_second, self._tell = running, watch, per_second, tell
         self._queries = ChainQueries(running.layout.ports.address("grpc"), insecure=True)
         self._params = SharedParams.from_proto(self._queries.shared_params())
-        self.books = self.answered = 0
+        self.books = self.answered = self.too_late = 0
+        self._heights: list[tuple[float, int]] = []  # (monotonic, the chain's), as it rose
 
     def serve(self, sessions: int) -> list[str]:
         """Serve relays in so many sessions, wait until all are settled and quiet; return what does not fit."""
@@ -144,6 +146,8 @@ class _Soak:
 
         def reached(height: int) -> bool:
             witness.read_leaves(watch.claims(ends))
+            if not self._heights or self._heights[-1][1] < watch.height:
+                self._heights.append((time.monotonic(), watch.height))
             return watch.height >= height
 
         seconds = sessions * SESSION_BLOCKS * BLOCK_S
@@ -158,11 +162,21 @@ class _Soak:
         counted = load.counted
         self.books += len(counted.answered)
         self.answered += sum(map(len, counted.answered.values()))
-        return [
-            f"{key}: {problem}"
-            for key in sorted(counted.answered)
-            for problem in problems_of(key, counted, claims.get(key), witness.leaves.get(key, set()))
-        ]
+        problems = []
+        for key in sorted(counted.answered):
+            leaves, end = witness.leaves.get(key, set()), key[2]
+            self.too_late += sum(
+                path not in leaves and self._was_over(end, at) for path, at in counted.answered[key].items()
+            )
+            found = problems_of(
+                key, counted, claims.get(key), leaves, lambda at, end=end: self._was_over(end, at)
+            )
+            problems += [f"{key}: {problem}" for problem in found]
+        return problems
+
+    def _was_over(self, end: int, at: float) -> bool:
+        """Whether a relay answered at a moment may have come too late for its session (decisions.md C2)."""
+        return next((height for since, height in reversed(self._heights) if since <= at), 0) >= end
 
     def _all_over(self) -> bool:
         for role in ("supplier1", "supplier2"):
