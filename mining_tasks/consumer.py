@@ -28,6 +28,15 @@ class EnduringConsumer(Consumer):  # type: ignore[misc]
             channel.basic_ack = channel.basic_reject = _leave
         super().on_connection_error_after_connected(exc)
 
+    def on_close(self) -> None:
+        """Called by the worker when a connection is gone: the pool replaces children that died meanwhile."""
+        pool: Any = getattr(self.pool, "_pool", None)
+        # Set by the event loop, which may not run yet. Without it a dead child keeps its pipes, its replacement finds
+        # none, and that ends the worker with StopIteration.
+        if pool is not None and pool.on_process_down is None:
+            pool.on_process_down = _leave
+        super().on_close()
+
 
 def _leave(*_: Any, **__: Any) -> None:
-    """Do nothing about a message of a lost connection."""
+    """Do nothing: about a message of a lost connection, about a child the event loop does not know yet."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from celery import Celery
+from celery.concurrency.prefork import TaskPool
 from celery.worker.consumer import Consumer
 from kombu import Connection, Message, Queue
 
@@ -53,3 +58,37 @@ def test_celery_s_own_consumer_still_needs_this(tmp_path: Path) -> None:
     """When this fails, the library has been mended and `EnduringConsumer` can go."""
     with pytest.raises(AttributeError, match="hostname"):
         after_loss(Consumer, tmp_path)[0].on_connection_error_after_connected(ConnectionError())
+
+
+@pytest.fixture
+def pool() -> Iterator[TaskPool]:
+    """A pool of one child, as it is before the worker's event loop runs."""
+    pool = TaskPool(limit=1, threads=False, forking_enable=True, app=Celery(set_as_current=False))
+    pool.on_start()
+    yield pool
+    pool.terminate()
+
+
+def after_death(kind: type[Consumer], pool: TaskPool) -> Consumer:
+    """A consumer whose pool's child was killed."""
+    (child,) = pool._pool._pool
+    os.kill(child.pid, signal.SIGKILL)
+    child._popen.wait(timeout=10)
+    consumer = kind.__new__(kind)
+    consumer.controller = consumer.timer = None
+    consumer.task_buckets = defaultdict(lambda: None)
+    consumer.pool = pool
+    return consumer
+
+
+def test_a_broker_lost_while_a_child_dies_at_the_start_does_not_end_the_worker(pool: TaskPool) -> None:
+    (dead,) = pool._pool._pool
+    after_death(EnduringConsumer, pool).on_close()
+    (child,) = pool._pool._pool
+    assert child.pid != dead.pid and child.is_alive()
+
+
+def test_celery_s_own_consumer_ends_then(pool: TaskPool) -> None:
+    """When this fails, the library has been mended and `on_close` can go."""
+    with pytest.raises(StopIteration):
+        after_death(Consumer, pool).on_close()

@@ -6,7 +6,6 @@ import resource
 from collections.abc import Iterator
 
 import pytest
-from structlog.testing import capture_logs
 
 from relayer_web import open_files
 from relayer_web.open_files import (
@@ -17,6 +16,7 @@ from relayer_web.open_files import (
     files_for,
     log_too_few_files,
 )
+from tests.logs import captured
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_some_connections_are_always_taken(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_too_few_files_are_said(few_files: int) -> None:
-    with capture_logs() as lines:
+    with captured(open_files) as lines:
         log_too_few_files(100)
         assert lines == []
         log_too_few_files(5000)
