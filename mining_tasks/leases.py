@@ -65,6 +65,7 @@ class Leases:
         self._name = name
         self._metrics = metrics
         self._monotonic = monotonic
+        self._cool_down_s = 2.0 * config.extensions.rebalance_interval_seconds
         self._lease_keys = cache(keys.supplier_lease)  # of thousands, spelled each second
         self._masters = masters_of(config, store)
         self._lease = lease_of(config, store, self._masters)
@@ -72,6 +73,7 @@ class Leases:
         self._owned: dict[str, float] = {}
         self._free_since: dict[str, float] = {}
         self._given_up: dict[str, float] = {}
+        self._taken_back: dict[str, float] = {}
         self._ours: set[str] = {name}
         self._foreign_alive: list[str] = []
         self._rebalanced_at = monotonic()
@@ -116,19 +118,20 @@ class Leases:
     def moves(self, wanted: Collection[str]) -> Moves:
         """Return what to take and what to give up now."""
         now = self._monotonic()
-        nodes = live_nodes(self._store, self._keys)
+        # Heartbeats go with the renewals: a node whose leases have run out must not be given others.
+        nodes = live_nodes(self._store, self._keys, within_ms=self._config.extensions.lease_ttl_ms)
         self._look_for_free(wanted, now)
         may_release = now - self._rebalanced_at >= self._config.extensions.rebalance_interval_seconds
         may_release = may_release and not self._waits_for_foreign  # no node of ours could take it
         if may_release:
             self._rebalanced_at = now
-        view = View(wanted, self._owned, self._free_since, self._given_up, len(nodes), now)
+        view = View(wanted, self._owned, self._free_since, self._given_up, len(nodes), now, self._taken_back)
         self._metrics.set("ha_miner_supplier_fair_share", fair_share(len(wanted), len(nodes)))
         self._metrics.set("ha_miner_supplier_claimed_count", len(self._owned))
         self._metrics.set("ha_miner_supplier_manager_suppliers_active", len(self._owned))
         return share_out(
             view,
-            cool_down_s=2.0 * self._config.extensions.rebalance_interval_seconds,
+            cool_down_s=self._cool_down_s,
             orphan_s=ORPHAN_S,
             may_release=may_release,
         )
@@ -143,9 +146,12 @@ class Leases:
         epoch = self._lease.acquire(self._lease_keys(supplier), self._token)
         if epoch is None:
             return False
-        self._owned[supplier] = self._monotonic()
+        now = self._owned[supplier] = self._monotonic()
         self._free_since.pop(supplier, None)
-        self._given_up.pop(supplier, None)
+        self._taken_back.pop(supplier, None)
+        given_up_at = self._given_up.pop(supplier, None)
+        if given_up_at is not None and now - given_up_at < self._cool_down_s:
+            self._taken_back[supplier] = now
         log.info("supplier acquired", supplier=supplier, epoch=epoch)
         if open_there:
             log.warning(
@@ -170,6 +176,7 @@ class Leases:
         for supplier in self.owned:
             self.release(supplier, "shutdown")
         self._given_up.clear()
+        self._taken_back.clear()
         self._foreign.hide()
         leave(self._store, self._keys, self._name)
 

@@ -9,7 +9,7 @@ from relay_store.keys import OwnKeys
 from relay_store.scripts import run_script
 from relay_store.store_errors import store_errors
 
-LIVE_WITHIN_MS: Final = 5000
+LIVE_WITHIN_MS: Final = 5000  # for people; suppliers are shared out among nodes whose leases would still hold
 FORGET_AFTER_MS: Final = 3_600_000
 
 

@@ -100,6 +100,33 @@ def test_suppliers_are_taken_while_one_of_three_lock_stores_is_down(
     assert node(store, "n2", clock, redlock_urls=urls).moves([S]).acquire == ()
 
 
+def test_nothing_is_given_up_for_a_node_that_has_just_died(store: Store, clock: Clock) -> None:
+    """Its last sign of life is as old as its leases were: who takes them over keeps them."""
+    first = node(store, "first", clock)
+    assert first.acquire("a") and first.acquire("b")
+    died_ms = int(store.client.time()[0]) * 1000 - 3_500
+    store.client.zadd(KEYS.nodes(), {"second": died_ms})
+    clock.now += 10
+    assert first.moves({"a", "b"}).release == ()
+    store.client.zadd(KEYS.nodes(), {"second": died_ms + 3_000})
+    clock.now += 10
+    assert first.moves({"a", "b"}).release == ("b",)
+
+
+def test_what_no_other_node_takes_comes_back_and_stays(store: Store, clock: Clock) -> None:
+    first = node(store, "first", clock)
+    node(store, "second", clock)  # lives, and holds other keys
+    assert first.acquire("a") and first.acquire("b")
+    clock.now += 10
+    assert first.moves({"a", "b"}).release == ("b",)
+    first.release("b", "rebalance")
+    assert first.moves({"a", "b"}).acquire == ()
+    clock.now += 2.1
+    assert first.moves({"a", "b"}).acquire == ("b",) and first.acquire("b")
+    clock.now += 10
+    assert "b" not in first.moves({"a", "b"}).release
+
+
 def test_a_released_supplier_is_free_at_once(store: Store, clock: Clock) -> None:
     first, second = node(store, "first", clock), node(store, "second", clock)
     first.acquire(S)

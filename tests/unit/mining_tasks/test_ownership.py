@@ -13,8 +13,9 @@ def view(
     free: dict[str, float] | None = None,
     given_up: dict[str, float] | None = None,
     nodes: int = 1,
+    taken_back: dict[str, float] | None = None,
 ) -> View:
-    return View(set(wanted), owned or {}, free or {}, given_up or {}, nodes, now=100.0)
+    return View(set(wanted), owned or {}, free or {}, given_up or {}, nodes, 100.0, taken_back or {})
 
 
 def moves(view: View, *, may_release: bool = True) -> Moves:
@@ -53,8 +54,17 @@ def test_what_is_no_longer_wanted_is_given_up_at_once() -> None:
 
 
 def test_what_was_given_up_is_not_taken_back_at_once() -> None:
-    assert moves(view("a", free={"a": 95.0}, given_up={"a": 91.0})).acquire == ()
-    assert moves(view("a", free={"a": 95.0}, given_up={"a": 89.0})).acquire == ("a",)
+    assert moves(view("a", free={"a": 98.5}, given_up={"a": 91.0})).acquire == ()
+    assert moves(view("a", free={"a": 98.5}, given_up={"a": 89.0})).acquire == ("a",)
+
+
+def test_what_nobody_else_takes_is_taken_back_and_kept_for_a_while() -> None:
+    """The others may hold other keys, or have died just then: it must not stand without an owner for long."""
+    assert moves(view("ab", {"b": 1.0}, {"a": 97.5}, {"a": 97.5}, nodes=2)).acquire == ("a",)
+    owned = {"a": 99.0, "b": 1.0}
+    assert moves(view("ab", owned, nodes=2, taken_back={"a": 99.0, "b": 99.0})) == Moves()
+    assert moves(view("ab", owned, nodes=2, taken_back={"a": 99.0})).release == ("b",)
+    assert moves(view("ab", owned, nodes=2, taken_back={"a": 39.0, "b": 99.0})).release == ("a",)
 
 
 @pytest.mark.parametrize("suppliers", [1, 2, 7, 20])
