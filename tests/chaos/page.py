@@ -17,6 +17,7 @@ import click
 from tests.bench.page import table
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+UNTOLD = ("Date", "Load average before")
 Report = dict[str, Any]
 
 
@@ -31,7 +32,7 @@ def figures(reports: Sequence[Report]) -> str:
 
 
 def _machine(reports: Sequence[Report]) -> str:
-    rows = {what: value for report in reports for what, value in report["conditions"] if "Load" not in what}
+    rows = {what: value for report in reports for what, value in report["conditions"] if what not in UNTOLD}
     return "### Machine\n\n" + "".join(f"- {what}: {value}\n" for what, value in rows.items())
 
 
@@ -148,7 +149,7 @@ def _blocks(reports: Sequence[Report]) -> str:
 def _told(report: Report) -> str:
     lines = "\n".join(report["told"])
     ending = "passed" if report["passed"] else "**did not pass**"
-    return f"### {report['scenario']}\n\nIt {ending}:\n\n```\n{lines}\n```\n"
+    return f"### {report['scenario']}\n\nThe run {ending}:\n\n```\n{lines}\n```\n"
 
 
 @click.command()
