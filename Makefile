@@ -35,7 +35,7 @@ run: $(VENV)/.installed ## the main job: start it all, serve relays, claim, prov
 test: $(VENV)/.installed-test ## every test that CI runs
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not stress' $(PYTEST_ARGS)
 
-stress: $(VENV)/.installed-test ## the tests that only repeat (by hand)
+stress: $(VENV)/.installed-test ## the tests that repeat many times or take long (by hand)
 	$(BIN)/python -m pytest -q -m stress $(PYTEST_ARGS)
 
 docker-test: $(VENV)/.installed-test ## the pytest-celery tests; they need a Docker engine

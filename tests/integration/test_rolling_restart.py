@@ -16,6 +16,7 @@ from tests.integration.stage import RELAYER, STILL_S, deployment, wait_until
 SERVICE, HEIGHT = "develop-http", 25
 
 
+@pytest.mark.stress
 @pytest.mark.timeout(120)
 def test_every_answered_relay_is_mined_and_only_documented_refusals_are_seen(tmp_path: Path) -> None:
     relayers = Relayers(2)
