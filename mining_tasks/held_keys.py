@@ -50,11 +50,11 @@ class HeldKeys:
         """Failed reads since the start."""
         return self._keyring.errors
 
-    def follow(self) -> KeyChange | None:
-        """Look at the key sources if it is time to; return what changed."""
+    def follow(self, *, at_once: bool = False) -> KeyChange | None:
+        """Look at the key sources if it is time to, or at once; return what changed."""
         with self._lock:
             now = self._monotonic()
-            if now - self._polled_at < POLL_S:
+            if now - self._polled_at < POLL_S and not at_once:
                 return None
             self._polled_at = now
             change = self._keyring.poll()

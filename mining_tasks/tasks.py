@@ -161,12 +161,15 @@ def take_over(supplier: str) -> None:
     if stream_length(place.miner.store, place.miner.keys, supplier):
         _accumulate(supplier)
     _advance(supplier, everything=True)
+    place.held.follow(at_once=True)
     _register(supplier)  # last: it asks a node, which may be away
 
 
 @_task(REGISTER)
 def register(*suppliers: str) -> None:
     """Tell relayers what the chain says of suppliers."""
+    # The node may have seen a removed key earlier than this process: it would tell relayers of it again.
+    process.workplace().held.follow(at_once=True)
     _each(REGISTER, suppliers, _register)
 
 
