@@ -107,6 +107,7 @@ def _settled(miner: MinerProcesses, supplier: SupplierAddress, session: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.stress
 def test_a_child_killed_while_its_worker_starts_is_replaced(miner: MinerProcesses, world: World) -> None:
     """A worker that ended of it would be started again, with the suppliers without an owner once more."""
     worker = miner.start(*WORKER)

@@ -106,6 +106,7 @@ def test_everything_comes_up_comes_back_and_goes(tmp_path: Path) -> None:
         assert not (directory / "run.json").exists()
 
 
+@pytest.mark.stress
 def test_a_killed_supervisor_takes_everything_with_it(tmp_path: Path) -> None:
     log = tmp_path / "up.txt"
     few = ("--workers", "1", "--mining-processes", "1")
