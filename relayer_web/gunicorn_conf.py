@@ -18,6 +18,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import importlib  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
@@ -98,6 +99,9 @@ _grpc_processes = (
     else None
 )
 allow_files(_relayer.extensions.worker_connections)
+# All modules, before the workers are forked (and after the directory of metric files is named): a worker that starts
+# late, or again, need only build its front end, and they share the memory.
+importlib.import_module("relayer_web.app")
 
 bind = [_relayer.listen_addr, *([_health.addr] if _health.enabled else [])]
 workers = _relayer.extensions.worker_count

@@ -1,6 +1,6 @@
 """The WSGI entry point: `gunicorn -c python:relayer_web.gunicorn_conf relayer_web.wsgi:app`.
 
-Imported in each worker process, after the fork.
+Its modules are loaded in the master; the front end is built in each worker process, after the fork.
 """
 
 from __future__ import annotations
