@@ -7,6 +7,7 @@ last lines of a process that fails are in the error.
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 import urllib.request
@@ -33,7 +34,10 @@ from relay_store.connection import Store, connect
 from relay_store.keys import Keys
 from tests.stores import is_free
 
-PORTS = range(15_000, 32_000)  # below those the kernel gives to outgoing connections
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+# Below those the kernel gives to outgoing connections, and none that another process of the same tests may choose.
+PORTS = range(15_000 + _WORKER, 32_000, _WORKERS)
 FOUNDATION = ("store", "localnet", "backend")
 RELAYER = (*FOUNDATION, "relayer")
 STILL_S = 60.0  # a block time no test waits for: blocks come from `admin("step")` alone

@@ -271,9 +271,9 @@ def test_memory_stays_flat(scene: Scene) -> None:
                 answer = read_answer(connection)
                 assert answer is not None and answer.status == 400
 
-    refuse_all(20)
+    refuse_all(10)
     before = resident_kb(worker)
-    refuse_all(60)
+    refuse_all(30)
     assert resident_kb(worker) - before < MEMORY_GROWTH_KB
 
 

@@ -99,6 +99,7 @@ COMMANDS = {
     "celery beat of beat_schedule": ("miner", ("celery", "-A", "beat_schedule", "beat")),
     "celery flower": ("miner", (*CELERY, "flower", "--address=127.0.0.1", "--port={flower}")),
 }
+RUN_BY_OTHERS = ("gunicorn", "celery worker", "celery beat", "celery flower")
 PARTS = {"relayer": (RELAYER, RELAYER_PROBLEMS), "miner": (MINER, MINER_PROBLEMS)}
 
 
@@ -156,7 +157,10 @@ NO_FILES = [None, "", "[1, 2]", "a: [", "\0", "a: &a [*a]"]
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [*((name, None) for name in COMMANDS), *(("celery worker", content) for content in NO_FILES[1:])],
+    [
+        *((name, None) for name in ("relayer", "miner", *RUN_BY_OTHERS)),
+        *(("validate miner", content) for content in NO_FILES[1:]),
+    ],
 )
 def test_a_file_that_is_none(name: str, content: str | None, tmp_path: Path) -> None:
     part, words = COMMANDS[name]
@@ -172,9 +176,7 @@ def test_a_file_that_is_none(name: str, content: str | None, tmp_path: Path) -> 
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(
-    "name", ["gunicorn", "celery worker", "celery beat", "celery flower", "relayer", "miner"]
-)
+@pytest.mark.parametrize("name", ["relayer", "miner", *RUN_BY_OTHERS])
 def test_no_file_is_named_at_all(name: str) -> None:
     part, words = COMMANDS[name]
     kept = tuple(word for word in words if word not in ("--config", "{file}", "--port={flower}"))

@@ -19,7 +19,7 @@ from tests.fuzz.target import Target
 from tests.fuzz.targets.planted import LOOPS, RAISES, WORD
 from tests.fuzz.worker import load
 
-INPUTS, UNCHANGED = 240, 120
+INPUTS, UNCHANGED = 160, 120
 
 
 @pytest.fixture(autouse=True)

@@ -578,11 +578,12 @@ def _kill_at_random(store: Store, lock_dir: Path, kills: int, seed: int, longest
     accumulate(SUPPLIER, node)
     assert_exact(store, 1, numbers)
     leaves = len(set(numbers))
-    assert assert_ledger(store, published) == {"leaves": leaves, "duplicates": published - leaves}
+    counted = {reason: count for reason, count in assert_ledger(store, published).items() if count}
+    assert counted == {"leaves": leaves, "duplicates": published - leaves}
 
 
 def test_kills_at_random_moments(store: Store, tmp_path: Path) -> None:
-    _kill_at_random(store, tmp_path / "locks", 60, seed=1)
+    _kill_at_random(store, tmp_path / "locks", 30, seed=1)
 
 
 @pytest.mark.stress

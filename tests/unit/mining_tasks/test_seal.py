@@ -295,16 +295,18 @@ def test_a_crash_at_any_store_call_is_made_good(
     assert ended == FINISHED and call > 8
 
 
-def test_kills_while_accumulating_and_sealing(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sessions", [3, pytest.param(11, marks=pytest.mark.stress)])
+def test_kills_while_accumulating_and_sealing(store: Store, tmp_path: Path, sessions: int) -> None:
     """Whatever is sealed, however often its workers died, is what was listed as leaves: none lost, none double."""
     chance = random.Random(7)
-    node = node_on(store, tmp_path / "locks", *range(1, 12), limits=replace(LIMITS, batch_entries=50))
+    numbered = range(1, sessions + 1)
+    node = node_on(store, tmp_path / "locks", *numbered, limits=replace(LIMITS, batch_entries=50))
 
     def work(session: int) -> None:
         accumulate(SUPPLIER, node)
         seal_session(SUPPLIER, header_of(session).session_id, node)
 
-    for session in range(1, 12):
+    for session in numbered:
         numbers = [chance.randrange(1000) for _ in range(200)]
         publish_relays(store, session, numbers)
         while kill_after(chance.uniform(0.001, 0.02), lambda session=session: work(session)):
@@ -312,7 +314,7 @@ def test_kills_while_accumulating_and_sealing(store: Store, tmp_path: Path) -> N
         work(session)
         sealed = read_sealed_session(SUPPLIER, header_of(session).session_id, node)
         assert sealed.root == expected_root(session, without_buried(store, session, numbers))
-    assert_ledger(store, 11 * 200)
+    assert_ledger(store, sessions * 200)
 
 
 def test_refusals_are_leaves_of_the_error_tree() -> None:
