@@ -29,6 +29,7 @@ from tests.integration.stage import RELAYER, STILL_S, Deployment, deployment, ed
 
 SERVICE = "develop-http"
 CONNECTIONS = 4
+PAUSE_S = 0.01  # steady, not as fast as can be: the tests beside need the processors too
 JSON = [("Content-Type", "application/json")]
 
 
@@ -72,7 +73,7 @@ class Traffic:
 
     def _send(self) -> None:
         connection: socket.socket | None = None
-        while not self._ending.is_set():
+        while not self._ending.wait(PAUSE_S):
             if connection is None:
                 connection = open_connection(self._relayer)
                 self.connections += 1
