@@ -8,17 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = (
-    "pocket_protocol",
-    "operations",
-    "relay_store",
-    "pocket_chain",
-    "relayer_web",
-    "mining_tasks",
-    "localnet",
-    "relay_cli",
-)
+from tests.packages import PACKAGES, ROOT
+
 SOURCES = [
     *sorted(
         path

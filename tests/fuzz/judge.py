@@ -15,20 +15,8 @@ from pathlib import Path
 from types import FrameType
 
 from tests.fuzz.target import Attempt
+from tests.packages import PACKAGES, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = frozenset(
-    (
-        "pocket_protocol",
-        "operations",
-        "relay_store",
-        "pocket_chain",
-        "relayer_web",
-        "mining_tasks",
-        "localnet",
-        "relay_cli",
-    )
-)
 CPU_LIMIT_S = 1.0
 FIRST_LOOK_AT = 0.1
 MAX_GROWTH_KB = 32_768

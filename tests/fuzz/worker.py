@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tests.fuzz.catalogue import TARGETS
-from tests.fuzz.judge import PACKAGES, Judge, Progress, watch_cpu
+from tests.fuzz.judge import Judge, Progress, watch_cpu
 from tests.fuzz.mutation import mutated_inputs
 from tests.fuzz.target import Target
+from tests.packages import PACKAGES
 
 RESULT, PROGRESS, LOG = "result.json", "progress", "log.txt"
 INSTRUMENTED = (*PACKAGES, "websockets")
