@@ -125,6 +125,10 @@ class Client:
         signature = relay.res.meta.supplier_operator_signature
         assert verify(curve(), public_key("supplier1"), signable, signature)  # type: ignore[arg-type]
 
+    def check_broken_off(self) -> None:
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            self.rest()
+
     def check_not_billed(self) -> None:
         wait_until(lambda: self.changes() == (0, 0), "the reservation to be given back")
 
@@ -132,6 +136,14 @@ class Client:
 def start(stage: Deployment, sender: Sender, backend: HeldBackend) -> tuple[Client, HeldRequest]:
     client = Client(stage, sender)
     return client, backend.next()
+
+
+def begin(stage: Deployment, sender: Sender, backend: HeldBackend) -> tuple[Client, HeldRequest]:
+    """As `start`, and both sides are within the stream."""
+    client, held = start(stage, sender, backend)
+    held.begin_stream()
+    client.begin()
+    return client, held
 
 
 def test_lines_arrive_while_the_backend_still_speaks(
@@ -210,23 +222,18 @@ def test_a_404_is_streamed_with_its_status(stage: Deployment, sender: Sender, ba
 def test_a_backend_that_breaks_off_is_not_billed_and_seen(
     stage: Deployment, sender: Sender, backend: HeldBackend
 ) -> None:
-    client, held = start(stage, sender, backend)
-    held.begin_stream()
-    client.begin()
+    client, held = begin(stage, sender, backend)
     held.say(b"data: 1\n")
     held.sock.shutdown(socket.SHUT_RDWR)
     assert client.batch() == b"data: 1\n"
-    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        client.rest()
+    client.check_broken_off()
     client.check_not_billed()
 
 
 def test_a_client_that_leaves_is_noticed_though_nothing_is_said(
     stage: Deployment, sender: Sender, backend: HeldBackend
 ) -> None:
-    client, held = start(stage, sender, backend)
-    held.begin_stream()
-    client.begin()
+    client, held = begin(stage, sender, backend)
     client.leave()
     started = time.monotonic()
     assert held.is_left()
@@ -237,9 +244,7 @@ def test_a_client_that_leaves_is_noticed_though_nothing_is_said(
 def test_a_client_that_leaves_early_pays_for_what_it_was_sent(
     stage: Deployment, sender: Sender, backend: HeldBackend
 ) -> None:
-    client, held = start(stage, sender, backend)
-    held.begin_stream()
-    client.begin()
+    client, held = begin(stage, sender, backend)
     held.say(b"data: 1\n\n")
     assert client.batch() == b"data: 1\n\n"
     held.say(b"data: 2\n\n")
@@ -254,9 +259,7 @@ def test_a_client_that_leaves_early_pays_for_what_it_was_sent(
 def test_a_client_that_does_not_read_holds_its_backend_back_and_nobody_else(
     stage: Deployment, sender: Sender, backend: HeldBackend
 ) -> None:
-    client, held = start(stage, sender, backend)
-    held.begin_stream()
-    client.begin()
+    client, held = begin(stage, sender, backend)
     held.sock.settimeout(0.5)
     sent = 0
     with pytest.raises(TimeoutError):
@@ -272,13 +275,10 @@ def test_a_client_that_does_not_read_holds_its_backend_back_and_nobody_else(
 
 
 def test_a_line_without_end_ends_the_stream(stage: Deployment, sender: Sender, backend: HeldBackend) -> None:
-    client, held = start(stage, sender, backend)
-    held.begin_stream()
-    client.begin()
+    client, held = begin(stage, sender, backend)
     held.say(b"data: 1\n" + b"x" * 300_000)
     assert client.batch() == b"data: 1\n"
-    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        client.rest()
+    client.check_broken_off()
     assert held.is_left()
     client.check_not_billed()
 
@@ -286,13 +286,10 @@ def test_a_line_without_end_ends_the_stream(stage: Deployment, sender: Sender, b
 def test_a_stream_ends_with_the_service_s_time(
     stage: Deployment, sender: Sender, backend: HeldBackend
 ) -> None:
-    client, held = start(stage, sender, backend)
-    held.begin_stream()
-    client.begin()
+    client, held = begin(stage, sender, backend)
     held.say(b"data: 1\n")
     assert client.batch() == b"data: 1\n"
-    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
-        client.rest()
+    client.check_broken_off()
     assert held.is_left()
     client.check_not_billed()
 

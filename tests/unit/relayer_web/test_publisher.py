@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import queue
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -193,50 +194,52 @@ def test_marks_outlive_a_store_that_is_away(tmp_path: Path) -> None:
         store.close()
 
 
-def test_the_thread_tries_again_although_nothing_new_is_marked(store: Store) -> None:
-    done = threading.Event()
+class QueuedSender(NotedSender):
+    """Also hands what was sent to a waiting test."""
 
-    class BrokerComesBack(NotedSender):
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: queue.Queue[str] = queue.Queue()
+
+    def send(self, supplier: str) -> None:
+        super().send(supplier)
+        self.queue.put(supplier)
+
+
+@contextmanager
+def running(store: Store, sender: NotedSender) -> Iterator[TicketFlusher]:
+    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
+    front.start()
+    yield front
+    front.stop()
+
+
+def test_the_thread_tries_again_although_nothing_new_is_marked(store: Store) -> None:
+    class BrokerComesBack(QueuedSender):
         def send(self, supplier: str) -> None:
             self.error = None if self.sent or self.error else ConnectionError("broker is away")
             super().send(supplier)
-            done.set()
 
     sender = BrokerComesBack()
-    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
-    front.start()
-    front.mark("A")
-    assert done.wait(5)
-    front.stop()
+    with running(store, sender) as front:
+        front.mark("A")
+        assert sender.queue.get(timeout=5) == "A"
     assert sender.sent == ["A"]
 
 
 def test_the_thread_sends_what_gathered(store: Store) -> None:
-    sent: queue.Queue[str] = queue.Queue()
-    sender = NotedSender()
-    sender.send = sent.put  # type: ignore[method-assign]
-    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
-    front.start()
-    front.mark("A")
-    assert sent.get(timeout=5) == "A"
-    gather(store, KEYS, "A", 0.1)
-    front.mark("A")
-    assert sent.get(timeout=5) == "A"
-    front.stop()
+    sender = QueuedSender()
+    with running(store, sender) as front:
+        front.mark("A")
+        assert sender.queue.get(timeout=5) == "A"
+        gather(store, KEYS, "A", 0.1)
+        front.mark("A")
+        assert sender.queue.get(timeout=5) == "A"
 
 
 def test_the_thread_sends_within_moments_and_stops(store: Store) -> None:
-    done = threading.Event()
-
-    class Signalling(NotedSender):
-        def send(self, supplier: str) -> None:
-            super().send(supplier)
-            done.set()
-
-    sender = Signalling()
-    front = TicketFlusher(store, KEYS, sender, interval_s=0.02)
-    front.start()
-    front.mark("A")
-    assert done.wait(5)
-    front.stop()
+    sender = QueuedSender()
+    with running(store, sender) as front:
+        front.mark("A")
+        assert sender.queue.get(timeout=5) == "A"
     assert sender.sent == ["A"]
