@@ -1,4 +1,4 @@
 from tests.stores import store, store_server
-from tests.unit.relayer_web.relay_world import backend_server, world
+from tests.unit.relayer_web.relay_world import backend_server, make_world, world
 
-__all__ = ["backend_server", "store", "store_server", "world"]
+__all__ = ["backend_server", "make_world", "store", "store_server", "world"]

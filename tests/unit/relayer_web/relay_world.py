@@ -10,8 +10,8 @@ import http.client
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -431,6 +431,9 @@ def backend_server() -> Iterator[BackendServer]:
     server.server.shutdown()
 
 
+MakeWorld = Callable[..., World]
+
+
 @contextmanager
 def made_world(store: Store, url: str, server: BackendServer, **changes: Any) -> Iterator[World]:
     server.reset()
@@ -438,6 +441,17 @@ def made_world(store: Store, url: str, server: BackendServer, **changes: Any) ->
     yield made
     made.runtime.stop()
     assert made.defects == []
+
+
+@pytest.fixture
+def make_world(
+    store: Store, store_server: ValkeyServer, backend_server: BackendServer
+) -> Iterator[MakeWorld]:
+    """Makes worlds from the changes of `made_world`."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(
+            made_world(store, store_server.connection_url, backend_server, **changes)
+        )
 
 
 @pytest.fixture

