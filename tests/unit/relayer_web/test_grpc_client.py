@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pocket_protocol.grpc_frames import encode_frame
 from relayer_web.backends.contract import BackendFailed, BackendResponse, BackendTimeout, ForbiddenRequest
 from relayer_web.backends.grpc_client import GrpcClient
 from relayer_web.backends.http_client import Origin, OutgoingRequest
+from tests.tls import make_certificates
 
 LIMIT = 100_000
 GRPC = ("Content-Type", "application/grpc")
@@ -312,24 +312,15 @@ def test_http_1_servers_are_failures() -> None:
         client.close()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-               "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-               "-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    return directory
-
-
-def test_tls_is_verified(certificate: Path, counters: Counters) -> None:
-    pair = ((certificate / "key.pem").read_bytes(), (certificate / "cert.pem").read_bytes())
+def test_tls_is_verified(tmp_path: Path, counters: Counters) -> None:
+    certificates = make_certificates(tmp_path, name="localhost")
+    pair = (certificates.server_key.read_bytes(), certificates.server.read_bytes())
     server = DemoServer("127.0.0.1:0", counters, grpc.ssl_server_credentials([pair]))
     server.start()
     port = int(server.address.rpartition(":")[2])
 
     def trusting() -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(certificate / "cert.pem"))
+        return ssl.create_default_context(cafile=certificates.authority)
 
     good = client_of(port, "localhost", secure=True, tls_context=trusting)
     assert ask(good).status == 200

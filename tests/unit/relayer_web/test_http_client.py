@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from relayer_web.backends.http_response import ResponseReader
 from relayer_web.backends.observer import BackendObserver
 from relayer_web.backends.resolver import Resolver
 from tests.raw_backend import RawBackend, ok, raw_backend
+from tests.tls import make_certificates
 
 MAX_BODY = 1000
 
@@ -441,19 +441,10 @@ def test_old_addresses_serve_while_new_ones_are_asked_for() -> None:
     assert resolver.addresses(36.0) == [(socket.AF_INET, ("10.0.0.1", 80))]
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-               "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-               "-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    return directory
-
-
-def test_tls_is_verified_and_connections_are_kept(certificate: Path) -> None:
+def test_tls_is_verified_and_connections_are_kept(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path, name="localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context.load_cert_chain(certificates.server, certificates.server_key)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
 
@@ -474,7 +465,7 @@ def test_tls_is_verified_and_connections_are_kept(certificate: Path) -> None:
 
     def client(host: str, trusted: bool) -> HttpClient:
         def make_context() -> ssl.SSLContext:
-            return ssl.create_default_context(cafile=str(certificate / "cert.pem") if trusted else None)
+            return ssl.create_default_context(cafile=certificates.authority if trusted else None)
 
         resolver = Resolver(
             host, port, lookup=lambda *_, **__: [(socket.AF_INET, 1, 6, "", ("127.0.0.1", port))]
