@@ -219,6 +219,20 @@ def test_growth_is_bounded() -> None:
     assert len(things) == 10
 
 
+def test_what_ran_out_goes_when_something_new_comes() -> None:
+    chain, clock = Chain(), Clock()
+    things = cache(chain, clock, stale_s=30.0)
+    for number in range(5):
+        things.get(str(number))
+        clock.now += 10.0
+    clock.now += 50.0  # the first two are 100 and 90 s old
+    things.get("new")
+    assert sorted(things.known()) == ["2", "3", "4", "new"]
+    clock.now += 1000.0
+    things.get("newer")
+    assert things.known() == ["newer"]
+
+
 def test_what_was_asked_before_an_invalidation_is_not_kept() -> None:
     chain, clock = Chain(), Clock()
     chain.gate = threading.Event()
