@@ -163,9 +163,15 @@ class Submission:
     # --- new bytes
 
     def _follow(self, intent: Intent, sessions: Sequence[str], at_fault: frozenset[str]) -> None:
-        """Put the next attempt in the place of one that can no longer count, without what made it fail."""
+        """Put the next attempt in the place of one that can no longer count, without what made it fail.
+
+        What failed alone may succeed in a later block: simulation tells when. Without it each try would cost its fee.
+        """
+        transaction = self._miner.config.transaction
         wanted = [session for session in sessions if session not in at_fault]
-        margin = self._miner.config.transaction.rebroadcast_safety_blocks
+        if not wanted and not transaction.gas_limit:
+            wanted = list(sessions)
+        margin = transaction.rebroadcast_safety_blocks
         if not wanted or self._group.position.height + margin >= self._group.closes:
             return
         following = self._preparation.prepare(self._build(wanted), attempt=intent.attempt + 1)
