@@ -57,8 +57,8 @@ class ForeignMiners:
     def claim(self, supplier: str, ours: Collection[str]) -> bool:
         """Hold the reference's lease of a supplier; False when a miner that is none of `ours` holds it.
 
-        Asked for only when our own lease of the supplier is free, so that what another of `ours` left there is
-        taken over.
+        Asked for only when our own lease of the supplier is free or ours, so that what another of `ours` left there
+        is taken over.
         """
         key = self._keys.miner_claim(supplier)
         with store_errors():
@@ -77,10 +77,16 @@ class ForeignMiners:
                 pipeline.scard(self._keys.reference_session_state(supplier, state.value))
             return sum(pipeline.execute())
 
-    def renew(self, suppliers: Collection[str]) -> None:
-        """Prolong the reference's leases of what we own."""
+    def renew(self, suppliers: Collection[str], ours: Collection[str]) -> list[str]:
+        """Prolong the reference's leases of what we own; return the suppliers that a miner of the reference holds.
+
+        One that is gone, or that another of `ours` took and then got no lease for, is taken anew: nobody would prolong
+        it, and when it ran out a miner of the reference would take the supplier beside us.
+        """
         claims = [(self._keys.miner_claim(supplier),) for supplier in suppliers]
-        run_over(self._store, "lease_renew", claims, self._miner, CLAIM_TTL_S * 1000)
+        renewed = run_over(self._store, "lease_renew", claims, self._miner, CLAIM_TTL_S * 1000)
+        lost = [supplier for supplier, held in zip(suppliers, renewed, strict=True) if not held]
+        return [supplier for supplier in lost if not self.claim(supplier, ours)]
 
     def release(self, supplier: str) -> None:
         """Give the reference's lease up if it is ours."""

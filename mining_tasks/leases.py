@@ -100,8 +100,9 @@ class Leases:
 
         The reference's miners give suppliers up for each miner that is listed: a node that waits must not be.
         """
-        self._foreign.renew(self._owned)
         self._ours = {self._name, *live_nodes(self._store, self._keys, within_ms=KNOWN_FOR_MS)}
+        if shared := self._foreign.renew(self.owned, self._ours):
+            log.error("a miner of the reference holds suppliers of this node too", suppliers=shared)
         alive = self._foreign.alive(self._ours)
         changed, self._foreign_alive = alive != self._foreign_alive, alive
         if changed and self._waits_for_foreign:
