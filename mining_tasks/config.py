@@ -30,7 +30,6 @@ from operations.setting import Remark, duration_s, listen_address, setting, show
 from pocket_protocol.gas import BadGasPrice, GasPrice, parse_gas_price
 
 CONFIG_VARIABLE = "POCKET_MINER_CONFIG"
-CHAIN_MAX_TX_TIMEOUT_SECONDS = 600
 _CONCURRENCY = "extensions.concurrency sets the number of worker processes"
 _INCLUSION = "what a transaction did is always read from the chain; extensions.concurrency bounds the work"
 

@@ -32,7 +32,6 @@ class Draw:
     """What the chain will answer when it is asked whether a claim must be proved."""
 
     requirement: ProofRequirement
-    seed: BlockHash
 
     @property
     def is_required(self) -> bool:
@@ -53,7 +52,7 @@ def draw(miner: Miner, snapshot: SessionSnapshot, root: bytes, seed: BlockHash) 
         supplier_operator_address=snapshot.supplier, session_header=header_of(snapshot), root_hash=root
     )
     claimed = miner.facts.claimed_upokt(Root.from_bytes(root), snapshot.service_id, snapshot.start_height)
-    return Draw(proof_requirement(miner.facts.proof_params(), claim, claimed, seed), seed)
+    return Draw(proof_requirement(miner.facts.proof_params(), claim, claimed, seed))
 
 
 def proof_message(

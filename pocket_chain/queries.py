@@ -101,17 +101,8 @@ class ChainQueries:
     def session_params(self) -> session_pb2.Params:
         return self._params(session_pb2)
 
-    def application_params(self) -> application_pb2.Params:
-        return self._params(application_pb2)
-
     def supplier_params(self) -> supplier_pb2.Params:
         return self._params(supplier_pb2)
-
-    def service_params(self) -> service_pb2.Params:
-        return self._params(service_pb2)
-
-    def gateway_params(self) -> gateway_pb2.Params:
-        return self._params(gateway_pb2)
 
     def proof_params(self) -> proof_pb2.Params:
         return self._params(proof_pb2)

@@ -17,7 +17,6 @@ from relay_store.scripts import ask_each, run_over, run_script
 from relay_store.store_errors import store_errors
 
 LEASE_TTL_MS: Final = 3000
-RENEW_EVERY_S: Final = 1.0
 
 
 def new_token() -> str:

@@ -58,10 +58,6 @@ class Subscription:
         if self._thread is not None:
             self._thread.join(2.0)
 
-    @property
-    def is_confirmed(self) -> bool:
-        return self._confirmed.is_set()
-
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
