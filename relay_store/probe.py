@@ -121,6 +121,11 @@ def _warnings(version: tuple[int, ...], info: Any, settings: dict[str, str], aof
         found.append("appendonly is off: a restart of the server loses every unclaimed relay")
     elif settings.get("appendfsync") == "no":
         found.append("appendfsync is no: set everysec, a crash may lose many seconds of relays")
+    elif settings.get("no-appendfsync-on-rewrite") == "yes":
+        found.append(
+            "no-appendfsync-on-rewrite is yes: set no, losing the machine during a rewrite loses more than a second, "
+            "and claims are sent that are not on the disk"
+        )
     return found
 
 

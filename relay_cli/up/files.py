@@ -100,7 +100,7 @@ def store_settings(layout: Layout) -> str:
         "save": '""',
         "appendonly": "yes",
         "appendfsync": "everysec",
-        "no-appendfsync-on-rewrite": "yes",
+        "no-appendfsync-on-rewrite": "no",
         "maxmemory": STORE_MEMORY,
         "maxmemory-policy": "noeviction",
         "loglevel": "notice",
