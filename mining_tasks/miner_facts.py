@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from mining_tasks.session_facts import SessionFacts
@@ -17,7 +18,7 @@ from pocket_protocol.smst import Root
 from pocket_protocol.types import BlockPosition, ComputeUnits, Height, Upokt
 from pocket_protocol.windows import Windows
 from relay_store.block_feed import BlockFeed
-from relay_store.entity_cache import Count, EntityCache, Lifetimes, no_count
+from relay_store.entity_cache import DEFAULT_LIMIT, Count, EntityCache, Lifetimes, no_count
 
 T = TypeVar("T")
 
@@ -32,11 +33,14 @@ class SupplierNotInSession(Refused):
     summary = "supplier is not in the session"
 
 
-def process_caches(count: Count = no_count) -> MakeFactCache:
-    """What makes the caches of a miner's process: values of now for 15 s, those at a height for half an hour."""
+def process_caches(count: Count = no_count, limit: int = DEFAULT_LIMIT) -> MakeFactCache:
+    """What makes the caches of a miner's process: values of now for 15 s, those at a height for half an hour.
+
+    `limit` is of each kind.
+    """
 
     def make(kind: str, load: Callable[[Any], Any], *, pinned: bool) -> EntityCache[Any, Any]:
-        return EntityCache(kind, load, PINNED if pinned else LIVE, count=count)
+        return EntityCache(kind, load, replace(PINNED if pinned else LIVE, limit=limit), count=count)
 
     return make
 
@@ -53,8 +57,10 @@ class MinerFacts:
         feed: BlockFeed,
         count: Count = no_count,
         met: Callable[[str, str], None] = lambda application, service: None,
+        *,
+        limit: int = DEFAULT_LIMIT,
     ) -> None:
-        self._chain = ChainFacts(chain, process_caches(count))
+        self._chain = ChainFacts(chain, process_caches(count, limit))
         self._feed = feed
         self._met = met
 

@@ -121,7 +121,13 @@ def build_miner(config: MinerConfig, token: str, held: HeldKeys, metrics: MinerM
     queries = ChainQueries.of(config.pocket_node, config.extensions.fallback_nodes)
     node = comet_nodes(config)
     feed = BlockFeed(store.client, height_key=keys.height())
-    facts = MinerFacts(queries, feed, metrics.count_cache, _noting(store, keys))
+    facts = MinerFacts(
+        queries,
+        feed,
+        metrics.count_cache,
+        _noting(store, keys),
+        limit=config.extensions.cache_entries,
+    )
     return Miner(
         config=config,
         token=token,

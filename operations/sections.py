@@ -203,6 +203,12 @@ class SharedExtensions:
     state_dir: str = setting(
         "", doc="directory for metrics files, locks and the beat's schedule; empty: temporary"
     )
+    cache_entries: int = setting(
+        4096,
+        minimum=64,
+        maximum=1_000_000,
+        doc="sessions, applications and other facts of the chain, of each kind, that a process remembers",
+    )
 
 
 def broker_url(redis: RedisSection, extensions: SharedExtensions) -> str:

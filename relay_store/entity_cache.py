@@ -27,6 +27,7 @@ from relay_store.store_errors import store_errors
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+DEFAULT_LIMIT: Final = 4096
 LOCK_S: Final = 5
 CONTENDED_WAITS_S: Final = (
     0.005,
@@ -55,7 +56,7 @@ class Lifetimes:
     stale_s: float = 0.0  # beyond fresh_s, used only when the loader is unavailable
     absent_s: float = 2.0  # L1, "there is none"
     retry_s: float = 0.5  # after a failed look-up the chain is left alone for this long
-    limit: int = 4096
+    limit: int = DEFAULT_LIMIT
 
 
 @dataclass(frozen=True)

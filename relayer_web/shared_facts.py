@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from pocket_chain.fact_cache import MakeFactCache
 from pocket_chain.facts import SessionKey, SessionView
 from pocket_protocol.pb.pocket.session_pb2 import Session
 from relay_store.connection import Store
-from relay_store.entity_cache import Count, EntityCache, Lifetimes, SharedLevel, no_count
+from relay_store.entity_cache import DEFAULT_LIMIT, Count, EntityCache, Lifetimes, SharedLevel, no_count
 from relay_store.go_json import decode_go_json, encode_go_json
 from relay_store.keys import Keys
 from relay_store.shared_entities import (
@@ -37,10 +38,11 @@ def shared_facts(
     keys: Keys,
     *,
     block_time_s: Callable[[], float],
+    limit: int = DEFAULT_LIMIT,
     monotonic: Callable[[], float] = time.monotonic,
     count: Count = no_count,
 ) -> MakeFactCache:
-    """What makes the caches of a front end. `block_time_s()` turns blocks into life times."""
+    """What makes the caches of a front end. `block_time_s()` turns blocks into life times; `limit` is of each kind."""
     levels: dict[str, SharedLevel[Any, Any]] = {
         "shared_params": shared_params_level(keys),
         "shared_params_at": params_at_level(keys),
@@ -55,7 +57,7 @@ def shared_facts(
         return EntityCache(
             kind,
             load,
-            lifetimes,
+            replace(lifetimes, limit=limit),
             client=store.client,
             shared=levels.get(kind),
             monotonic=monotonic,

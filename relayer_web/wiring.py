@@ -123,7 +123,11 @@ class _Wiring:
         self.facts = ChainFacts(
             CountedChain(outside.chain, metrics),
             shared_facts(
-                self.store, self.keys, block_time_s=self.position.block_time_s, count=metrics.count_cache
+                self.store,
+                self.keys,
+                block_time_s=self.position.block_time_s,
+                limit=extensions.cache_entries,
+                count=metrics.count_cache,
             ),
         )
         self.registry = SupplierRegistry(

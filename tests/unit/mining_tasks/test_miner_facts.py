@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mining_tasks.miner_facts import MinerFacts, SupplierNotInSession
+from mining_tasks.miner_facts import MinerFacts, SupplierNotInSession, process_caches
 from pocket_chain.facts import NoSession
 from pocket_chain.node_errors import NodeUnavailable
 from pocket_protocol import session
@@ -61,6 +61,14 @@ def test_a_session_with_all_that_is_known_of_it(chain: Chain, facts: MinerFacts)
 def test_a_supplier_of_another_session(facts: MinerFacts) -> None:
     with pytest.raises(SupplierNotInSession):
         facts.facts("pokt1stranger", header())
+
+
+def test_as_many_of_a_kind_are_remembered_as_the_configuration_says() -> None:
+    asked: list[int] = []
+    prices = process_caches(limit=64)("compute_units", lambda key: asked.append(key) or key, pinned=True)
+    for height in (*range(65), 64, 1, 0):
+        prices.get(height)
+    assert asked == [*range(65), 0]
 
 
 @pytest.mark.parametrize(
