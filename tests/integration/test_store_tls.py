@@ -19,7 +19,7 @@ from tests.mined_relays import KEYS, SUPPLIER, publish_relays
 from tests.stores import kill_server
 from tests.tls import make_certificates
 from tests.topologies import running_cluster, running_sentinel, wait_until
-from tests.unit.mining_tasks.test_accumulate import assert_exact, assert_ledger, node_on
+from tests.unit.mining_tasks.accumulations import assert_exact, assert_ledger, node_on
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -25,7 +25,7 @@ from relay_store.store_errors import StoreUnavailable, store_errors
 from tests.mined_relays import KEYS, SUPPLIER, expected_root, header_of, publish_relays
 from tests.stores import kill_server
 from tests.topologies import Cluster, Replicated, running_sentinel, wait_until
-from tests.unit.mining_tasks.test_accumulate import assert_exact, assert_ledger, node_on
+from tests.unit.mining_tasks.accumulations import assert_exact, assert_ledger, node_on
 
 SID = header_of(1).session_id
 LEASE = KEYS.supplier_lease(SUPPLIER)

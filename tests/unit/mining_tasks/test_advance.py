@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,31 +15,16 @@ from mining_tasks.accumulate import accumulate
 from mining_tasks.judgement import Fate
 from mining_tasks.ledger import grand_total, read_ledger
 from pocket_chain.node import BlockResults, CometNode
-from pocket_chain.node_errors import BlockPruned, MethodUnimplemented
+from pocket_chain.node_errors import BlockPruned
 from pocket_protocol.gas import parse_gas_price
 from pocket_protocol.types import Height
 from relay_store import relay_stream
 from relay_store.connection import Store
-from relay_store.durability import FSYNC_S
-from relay_store.fence import Fence
-from relay_store.intents import Intent, Intents
-from relay_store.lease import StoreLease
 from relay_store.leaves import Leaves
 from relay_store.session_state import SessionState
-from relay_store.store_errors import StoreUnavailable
 from tests.miner_crashes import Calls, watching
 from tests.miners import Mine, mining, relay_entries
-from tests.stores import private_server
 from tests.unit.localnet.chains import Tree, World
-
-
-@pytest.fixture
-def mine(tmp_path: Path, store: Store, store_server: ValkeyServer) -> Iterator[Mine]:
-    options = Options(
-        proof_requirement_threshold_upokt=250_000, services=(("develop-http", 1000), ("develop-rest", 1000))
-    )
-    with mining(tmp_path, store_server.connection_url, World(options)) as mine:
-        yield mine
 
 
 def test_a_session_without_a_proof_is_paid(mine: Mine) -> None:
@@ -136,98 +119,6 @@ def test_nothing_is_sent_twice_however_often_it_is_driven(mine: Mine) -> None:
             mine.step()
     assert mine.text(header, "settlement_outcome") == "settled_proven"
     assert mine.broadcasts() == 2
-
-
-def test_a_lost_answer_is_followed_by_the_same_bytes(mine: Mine) -> None:
-    header = mine.serve(20)
-    mine.to(13)
-    mine.node.view.set_faults({"lose_answers": 1})
-    mine.step()
-    mine.run_to(19)
-    mine.to(20)
-    mine.node.view.set_faults({"lose_answers": 1})
-    mine.step()
-    mine.run_to(29)
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-    assert mine.messages() == {"MsgCreateClaim": 1, "MsgSubmitProof": 1}
-
-
-def test_a_transaction_lost_by_the_node_is_sent_again(mine: Mine) -> None:
-    header = mine.serve(20)
-    for height in (12, 20):
-        mine.run_to(height - 1)
-        mine.to(height)
-        mine.step()
-        assert mine.chain.drop_waiting() == 1
-    mine.run_to(29)
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-    assert mine.broadcasts() == 4
-
-
-@pytest.mark.parametrize("first", [12, 13, 20])
-def test_a_node_that_refuses_for_a_while_costs_nothing(mine: Mine, first: int) -> None:
-    header = mine.serve(20)
-    mine.run_to(first - 1)
-    rpc = mine.miner.node.block(first - 1)
-    mine.node.view.set_faults({"refuse_methods": ["/cosmos*", "/pocket*"]})
-    for height in range(first, first + 4):
-        mine.world.to(height)
-        mine.publisher.publish(replace(rpc, height=height, block_hash=mine.chain.block_hash(height)))
-        mine.step()
-    mine.node.view.set_faults({"refuse_methods": []})
-    mine.step_until_done()
-    mine.run_to(29)
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-
-
-def test_a_node_that_does_not_simulate_costs_half_a_window_and_nothing_else(mine: Mine) -> None:
-    header = mine.serve(20)
-    mine.node.view.set_faults({"refuse_methods": ["/cosmos.tx.v1beta1.Service/Simulate"]})
-    first_sent = 0
-    while mine.chain.height < 30:
-        mine.run_to(mine.chain.height + 1)
-        first_sent = first_sent or (mine.broadcasts() and mine.chain.height)
-    windows = mine.world.windows()
-    assert first_sent == windows.claim_open + (windows.claim_close - windows.claim_open + 1) // 2
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-    assert mine.messages() == {"MsgCreateClaim": 1, "MsgSubmitProof": 1}
-
-
-def test_a_node_without_simulation_is_not_waited_for(mine: Mine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unimplemented(tx_bytes: bytes) -> tuple[int, int]:
-        raise MethodUnimplemented(code="UNIMPLEMENTED")
-
-    monkeypatch.setattr(mine.miner.transactions, "simulate", unimplemented)
-    header = mine.serve(20)
-    mine.run_to(mine.world.windows().claim_open + 1)
-    assert mine.broadcasts() == 1
-    mine.run_to(30)
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-
-
-def test_a_lagging_node_closes_nothing_and_proves_nothing(mine: Mine) -> None:
-    header = mine.serve(20)
-    mine.run_to(15)
-    assert mine.record(header).state is SessionState.CLAIMED
-    mine.to(20)
-    mine.node.view.set_faults({"lag_blocks": 3})
-    mine.step()
-    assert mine.broadcasts() == 1  # the claim's
-    mine.node.view.set_faults({"lag_blocks": 0})
-    mine.run_to(29)
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-
-
-def test_a_claim_missing_on_a_lagging_node_is_not_lost(mine: Mine) -> None:
-    header = mine.serve(20)
-    mine.run_to(12)
-    mine.to(20)  # the claim is in block 13; this node has only seen 12
-    mine.node.view.set_faults({"lag_blocks": 8})
-    mine.step()
-    assert mine.record(header).state is SessionState.CLAIMING
-    mine.node.view.set_faults({"lag_blocks": 0})
-    mine.step()
-    assert mine.record(header).state is SessionState.CLAIMED
 
 
 def test_another_claim_is_replaced_while_the_window_is_open(mine: Mine) -> None:
@@ -392,92 +283,3 @@ def test_relayers_hear_once_that_a_meter_is_free(mine: Mine) -> None:
         mine.run_to(14)
         messages = [message["data"] for message in iter(lambda: heard.get_message(timeout=0.2), None)]
     assert messages == [f"{header.session_id}|{mine.supplier}".encode()]
-
-
-@pytest.fixture
-def durable(tmp_path: Path) -> Iterator[Mine]:
-    """A miner on a store with an append-only file, as in production."""
-    with (
-        private_server(tmp_path / "store", appendonly="yes") as server,
-        mining(
-            tmp_path, server.connection_url, World(Options(proof_requirement_threshold_upokt=250_000))
-        ) as mine,
-    ):
-        yield mine
-
-
-def test_hundreds_of_suppliers_do_not_wait_for_the_disk_one_after_the_other(durable: Mine) -> None:
-    """What was stored is sent by the next step, which waits for what is left of the time, if anything."""
-    mine, now, slept = durable, [time.monotonic()], list[float]()
-    mine.miner.monotonic, mine.miner.sleep = lambda: now[0], slept.append
-    header = mine.serve(20)
-    for height, sent in ((13, 1), (14, 1), (21, 2)):
-        mine.to(height)
-        first = mine.step()
-        assert not first.failures
-        if height == 14:
-            continue  # the claim is seen
-        assert first.waiting and mine.broadcasts() == sent - 1
-        now[0] += 1.2
-        assert not mine.step().waiting and mine.broadcasts() == sent and slept == []
-    mine.run_to(32)
-    assert mine.text(header, "settlement_outcome") == "settled_proven"
-
-
-def test_a_lone_supplier_waits_for_the_disk_before_it_sends(durable: Mine) -> None:
-    mine, slept = durable, list[float]()
-    mine.miner.monotonic, mine.miner.sleep = lambda: 1000.0, slept.append
-    mine.serve(20)
-    mine.to(13)
-    assert mine.step().waiting
-    mine.step()
-    assert mine.broadcasts() == 1 and len(slept) <= 1  # none when the server has just confirmed
-
-
-def test_what_another_node_stored_is_waited_for(durable: Mine) -> None:
-    mine, slept = durable, list[float]()
-    mine.miner.monotonic, mine.miner.sleep = lambda: 1000.0, slept.append
-    mine.miner.report = replace(mine.miner.report, commands=frozenset())
-    mine.serve(20)
-    mine.to(13)
-    assert mine.step().waiting
-    StoreLease(mine.miner.store).release(mine.miner.keys.supplier_lease(mine.supplier), "me")
-    assert StoreLease(mine.miner.store).acquire(mine.miner.keys.supplier_lease(mine.supplier), "other")
-    mine.miner.token = "other"
-    mine.miner.accumulation = replace(mine.miner.accumulation, token="other")
-    mine.miner.monotonic = lambda: 5000.0  # another machine's clock says nothing
-    mine.step()
-    assert mine.broadcasts() == 1 and slept == [pytest.approx(FSYNC_S)]
-
-
-def test_shortly_before_the_window_closes_no_other_task_is_waited_for(durable: Mine) -> None:
-    mine, slept = durable, list[float]()
-    mine.miner.monotonic, mine.miner.sleep = lambda: 1000.0, slept.append
-    mine.serve(20)
-    mine.to(16)
-    assert not mine.step().waiting
-    assert mine.broadcasts() == 1 and len(slept) <= 1  # none when the server has just confirmed
-
-
-@pytest.mark.parametrize("answered", [True, False])
-def test_what_the_store_was_slow_to_take_is_waited_for(
-    durable: Mine, monkeypatch: pytest.MonkeyPatch, answered: bool
-) -> None:
-    """A store that stands still executes a transaction long after it was sent, its answer heard or not."""
-    mine, now, slept, create = durable, [1000.0], list[float](), Intents.create
-    mine.miner.monotonic, mine.miner.sleep = lambda: now[0], slept.append
-    mine.miner.report = replace(mine.miner.report, commands=frozenset())
-
-    def late(intents: Intents, fence: Fence, intent: Intent, *, ttl_s: int) -> list[Intent]:
-        now[0] += 5.0
-        stored = create(intents, fence, intent, ttl_s=ttl_s)
-        if not answered:
-            raise StoreUnavailable(error="no answer in time")
-        return stored
-
-    monkeypatch.setattr(Intents, "create", late)
-    mine.serve(20)
-    mine.to(13)
-    assert mine.step().waiting is answered
-    mine.step()
-    assert mine.broadcasts() == 1 and slept == [pytest.approx(FSYNC_S)]

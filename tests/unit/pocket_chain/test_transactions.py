@@ -22,12 +22,6 @@ BROADCAST = "/cosmos.tx.v1beta1.Service/BroadcastTx"
 
 
 @pytest.fixture
-def node() -> Iterator[GrpcNode]:
-    with grpc_node() as running:
-        yield running
-
-
-@pytest.fixture
 def transactions(node: GrpcNode) -> Iterator[Transactions]:
     channels = NodeChannels([GrpcTarget(node.target, True)], 2.0)
     yield Transactions(channels)
