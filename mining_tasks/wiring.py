@@ -36,21 +36,7 @@ from relay_store.probe import StoreReport, probe
 
 def keys_of(redis: RedisSection, extensions: SharedExtensions) -> Keys:
     """Return the key names of a configuration."""
-    words = redis.namespace
-    return Keys(
-        Namespace(
-            base=words.base_prefix,
-            cache=words.cache_prefix,
-            events=words.events_prefix,
-            streams=words.streams_prefix,
-            miner=words.miner_prefix,
-            supplier=words.supplier_prefix,
-            meter=words.meter_prefix,
-            params=words.params_prefix,
-            consumer_group=words.consumer_group_prefix,
-            own=extensions.namespace,
-        )
-    )
+    return Keys(Namespace(**redis.namespace.words(), own=extensions.namespace))
 
 
 def open_store(config: MinerConfig, client_name: str) -> Store:

@@ -38,6 +38,20 @@ class RedisNamespace:
     params_prefix: str = setting("params", blank_is_default=True, doc="legacy parameters")
     consumer_group_prefix: str = setting("miners", blank_is_default=True, doc="consumer group: <base>-<this>")
 
+    def words(self) -> dict[str, str]:
+        """Return the words under the names that the store's `Namespace` has for them."""
+        return {
+            "base": self.base_prefix,
+            "cache": self.cache_prefix,
+            "events": self.events_prefix,
+            "streams": self.streams_prefix,
+            "miner": self.miner_prefix,
+            "supplier": self.supplier_prefix,
+            "meter": self.meter_prefix,
+            "params": self.params_prefix,
+            "consumer_group": self.consumer_group_prefix,
+        }
+
     def remarks(self) -> Iterator[Remark]:
         for name in self.__slots__:
             if re.search(r"[\s{}:*]", getattr(self, name)):

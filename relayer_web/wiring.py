@@ -60,20 +60,8 @@ log = structlog.get_logger("relayer")
 
 def namespace_of(config: RelayerConfig) -> Namespace:
     """The key prefixes of the configuration."""
-    words = config.redis.namespace
-    return Namespace(
-        base=words.base_prefix,
-        cache=words.cache_prefix,
-        events=words.events_prefix,
-        streams=words.streams_prefix,
-        miner=words.miner_prefix,
-        supplier=words.supplier_prefix,
-        meter=words.meter_prefix,
-        params=words.params_prefix,
-        consumer_group=words.consumer_group_prefix,
-        own=config.extensions.namespace,
-        meter_keys=config.relay_meter.redis_key_prefix,
-    )
+    own, meter_keys = config.extensions.namespace, config.relay_meter.redis_key_prefix
+    return Namespace(**config.redis.namespace.words(), own=own, meter_keys=meter_keys)
 
 
 def build_runtime(
