@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pocket_protocol.errors import PocketError
@@ -12,37 +12,19 @@ from relay_cli.relay.client import Connection, InnerRequest, RelayClient
 from relay_cli.relay.grpc_answer import BLOCK_HEIGHT, block_height
 from relay_cli.relay.load_test import ChooseSupplier
 from relay_cli.relay.outcome import NO_HTTP, AnswerInvalid, BackendError, RelayOutcome
-from relay_cli.relay.relay_session import RelaySession
 from relay_cli.relay.service_answer import check_answer
+from relay_cli.relay.trace import RelayTrace
 
 
 @dataclass(slots=True)
-class Diagnosis:
+class Diagnosis(RelayTrace):
     """How far the relay came. `outcome` is there once a verified answer came back."""
 
-    application: str
-    service_id: str
-    session: RelaySession | None = None
-    supplier: str = ""
     outcome: RelayOutcome | None = None
-    failure: PocketError | None = None
     block_height: int | None = None
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return self.failure is None
 
     def to_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = {
-            "success": self.ok,
-            "application": self.application,
-            "service_id": self.service_id,
-            "session_id": self.session.header.session_id if self.session else None,
-            "supplier": self.supplier or None,
-            "error": str(self.failure) if self.failure else None,
-            "reason": self.failure.reason if self.failure else None,
-        }
+        document = self.head()
         if self.outcome:
             times, response = self.outcome.times, self.outcome.response
             document["times_ms"] = {
@@ -63,13 +45,10 @@ class Diagnosis:
 
     def lines(self) -> list[str]:
         """Return the report as text."""
-        lines = ["", "=== Relay Request Diagnostic ===", f"App Address: {self.application}"]
-        lines += [f"Service ID: {self.service_id}"]
-        lines += [f"Session ID: {self.session.header.session_id}"] if self.session else []
-        lines += [f"Supplier: {self.supplier}"] if self.supplier else []
+        lines = self.head_lines("Relay Request Diagnostic")
         if self.outcome:
             lines += [*_time_lines(self.outcome)]
-        lines += ["", "=== Response ===", f"Status: {'✅ SUCCESS' if self.ok else '❌ FAILED'}"]
+        lines += ["", "=== Response ===", f"Status: {self.status}"]
         if self.outcome:
             wrong = isinstance(self.failure, BackendError)
             lines += ["Signature: ✅ VALID", f"Error Check: {'❌ ERROR' if wrong else '✅ NO ERRORS'}"]

@@ -13,7 +13,7 @@ from relay_cli.relay.client import InnerRequest, RelayClient, SignedRelay
 from relay_cli.relay.http_connection import RelayerConnection
 from relay_cli.relay.load_test import ChooseSupplier
 from relay_cli.relay.outcome import AnswerInvalid, BackendError
-from relay_cli.relay.relay_session import RelaySession
+from relay_cli.relay.trace import RelayTrace
 
 DELIMITER: Final = b"||POKT_STREAM||"
 MAX_BATCH_BYTES: Final = 100 << 20
@@ -31,24 +31,14 @@ def stream_body(body: bytes, batches: int) -> bytes:
 
 
 @dataclass(slots=True)
-class StreamDiagnosis:
+class StreamDiagnosis(RelayTrace):
     """How far the stream came: the verified batches' bodies, and times in seconds."""
 
-    application: str
-    service_id: str
-    session: RelaySession | None = None
-    supplier: str = ""
     batches: list[bytes] = field(default_factory=list)
     build_s: float = 0.0
     first_s: float = 0.0
     stream_s: float = 0.0
     verify_s: float = 0.0
-    failure: PocketError | None = None
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return self.failure is None
 
     @property
     def payload(self) -> bytes:
@@ -56,13 +46,7 @@ class StreamDiagnosis:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "success": self.ok,
-            "application": self.application,
-            "service_id": self.service_id,
-            "session_id": self.session.header.session_id if self.session else None,
-            "supplier": self.supplier or None,
-            "error": str(self.failure) if self.failure else None,
-            "reason": self.failure.reason if self.failure else None,
+            **self.head(),
             "times_ms": {name: round(1000 * seconds, 3) for name, seconds in self._times()},
             "batches": [len(batch) for batch in self.batches],
             "payload": self.payload.decode("utf-8", "replace"),
@@ -70,13 +54,10 @@ class StreamDiagnosis:
 
     def lines(self) -> list[str]:
         """Return the report as text."""
-        lines = ["", "=== Streaming Relay Diagnostic ===", f"App Address: {self.application}"]
-        lines += [f"Service ID: {self.service_id}"]
-        lines += [f"Session ID: {self.session.header.session_id}"] if self.session else []
-        lines += [f"Supplier: {self.supplier}"] if self.supplier else []
+        lines = self.head_lines("Streaming Relay Diagnostic")
         lines += ["", "=== Timings ==="]
         lines += [f"{name.title()} Time: {1000 * seconds:.3f}ms" for name, seconds in self._times()]
-        lines += ["", "=== Stream Results ===", f"Status: {'✅ SUCCESS' if self.ok else '❌ FAILED'}"]
+        lines += ["", "=== Stream Results ===", f"Status: {self.status}"]
         lines += [f"Batches Received: {len(self.batches)}"]
         lines += ["Signatures: ✅ ALL VALID"] if self.batches and self.ok else []
         lines += ["Signatures: ❌ INVALID"] if isinstance(self.failure, AnswerInvalid) else []
