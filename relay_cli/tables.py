@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,18 @@ def show(rows: Sequence[Mapping[str, Any]], *, title: str = "", counted: bool = 
     console.print(table)
     if counted:
         console.print(f"{len(rows)} row(s)")
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Print rows as one JSON list or as a table."""
+    click.echo(json.dumps(rows)) if as_json else show(rows)
+
+
+def show_each(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the fields of each row, an empty line below each."""
+    for row in rows:
+        show_fields(row)
+        click.echo()
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:

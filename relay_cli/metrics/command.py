@@ -20,7 +20,7 @@ from relay_cli.metrics.relayer_view import RELAYER, relayer_sections
 from relay_cli.metrics.scrape import MetricsUnavailable, Scrape, metrics_url, read_metrics
 from relay_cli.metrics.view import Reading, Section, processes
 from relay_cli.stop_signals import stop_requested
-from relay_cli.tables import json_option, show
+from relay_cli.tables import json_option, show, show_rows
 from relayer_web.metrics import described as described_of_relayer
 
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -62,7 +62,7 @@ def metrics(
     """
     if listing:
         rows = list(_described())
-        click.echo(json.dumps(rows)) if as_json else show(rows)
+        show_rows(rows, as_json)
         return
     endpoints = [*map(metrics_url, urls), *(url_of(config) for config in configs)]
     if not endpoints:

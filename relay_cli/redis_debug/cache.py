@@ -12,7 +12,7 @@ import click
 from relay_cli.redis_debug.cache_cleanup import clean_up, plan_cleanup
 from relay_cli.redis_debug.cache_types import ALL, SUPPLIER, TYPES, CacheEntries
 from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.tables import json_option, printable, show, show_fields
+from relay_cli.tables import json_option, printable, show, show_fields, show_rows
 
 ASK_ABOVE: Final = 100
 PROGRESS: Final = 25
@@ -61,7 +61,7 @@ def cache(deployment: Deployment, kind: str, key: str, as_json: bool, **options:
         _single(entries, key, options["yes"], as_json)
     elif options["listing"]:
         rows = [entries.row(name) for name in sorted({*entries.cached(), *entries.known()})]
-        click.echo(json.dumps(rows)) if as_json else show(rows)
+        show_rows(rows, as_json)
     else:
         _inspect(entries, key, as_json)
 

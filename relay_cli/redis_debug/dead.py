@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
-from relay_cli.tables import json_option, show
+from relay_cli.tables import json_option, show_rows
 from relay_store.dead import dead_letters
 
 
@@ -30,4 +28,4 @@ def dead(deployment: Deployment, supplier: str, limit: int, as_json: bool) -> No
         for one in ([supplier] if supplier else deployment.suppliers())
         for letter in dead_letters(deployment.store, deployment.keys, one, count=limit)
     ]
-    click.echo(json.dumps(rows)) if as_json else show(rows)
+    show_rows(rows, as_json)

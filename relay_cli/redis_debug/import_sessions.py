@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
@@ -10,7 +9,7 @@ import click
 from mining_tasks.reference_sessions import ReferenceSessions
 from mining_tasks.session_import import ALREADY, IMPORTED, OVER, ForeignMinerAlive, Import, SessionImport
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
-from relay_cli.tables import json_option, show
+from relay_cli.tables import json_option, show_rows
 
 
 @click.command("import-sessions")
@@ -36,5 +35,5 @@ def import_sessions(context: click.Context, supplier: str, dry_run: bool, as_jso
             held = True
             click.echo(f"Error: {error}", err=True)
     documents = [asdict(row) for row in rows]
-    click.echo(json.dumps(documents)) if as_json else show(documents)
+    show_rows(documents, as_json)
     context.exit(0 if not held and all(row.result in (IMPORTED, ALREADY, OVER) for row in rows) else 1)

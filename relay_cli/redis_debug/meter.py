@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
-from relay_cli.tables import json_option, printable, show
+from relay_cli.tables import json_option, printable, show_rows
 
 
 @click.command("meter")
@@ -47,7 +47,7 @@ def meter(
             for row in _meters(deployment, session or "*", supplier or "*")
             if all(value in ("", row[name]) for name, value in wanted.items())
         ]
-    click.echo(json.dumps(rows)) if as_json else show(rows)
+    show_rows(rows, as_json)
 
 
 def _meters(deployment: Deployment, session: str, supplier: str) -> list[dict[str, Any]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
-from relay_cli.tables import json_option, show
+from relay_cli.tables import json_option, show_rows
 from relay_store.dead import DeadLetter, Requeued, all_dead_letters, requeue
 
 
@@ -43,7 +41,7 @@ def requeue_letters(
         for letter in all_dead_letters(deployment.store, deployment.keys, one)
         if reason in ("", letter.reason) and letter_id in ("", letter.letter_id)
     ]
-    click.echo(json.dumps(rows)) if as_json else show(rows)
+    show_rows(rows, as_json)
     context.exit(0 if all(row["result"] == Requeued.DONE.value for row in rows) else 1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import click
@@ -10,7 +9,7 @@ import click
 from mining_tasks.reference_sessions import ReferenceSession, ReferenceSessions
 from pocket_protocol.errors import PocketError
 from relay_cli.redis_debug.deployment import Deployment, supplier_option
-from relay_cli.tables import json_option, printable, show, show_fields
+from relay_cli.tables import json_option, printable, show_each, show_rows
 from relay_store.session_state import SessionRecord, SessionState
 from relay_store.sessions import Sessions
 
@@ -40,7 +39,7 @@ def sessions(
         kept = ReferenceSessions(deployment.store, deployment.keys)
         suppliers = [supplier] if supplier else kept.suppliers()
         rows = [row for one in suppliers for row in _reference_rows(kept, one, session, state)]
-        click.echo(json.dumps(rows)) if as_json else show(rows)
+        show_rows(rows, as_json)
         return
     records = [
         record
@@ -49,14 +48,7 @@ def sessions(
         if state in (None, record.state.value)
     ]
     rows = [_fields(deployment, record) if session else _row(record) for record in records]
-    if as_json:
-        click.echo(json.dumps(rows))
-    elif session and rows:
-        for row in rows:
-            show_fields(row)
-            click.echo()
-    else:
-        show(rows)
+    show_each(rows) if session and rows and not as_json else show_rows(rows, as_json)
 
 
 def _records(deployment: Deployment, supplier: str, session: str) -> list[SessionRecord]:

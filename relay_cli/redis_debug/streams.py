@@ -11,7 +11,7 @@ import click
 from pocket_protocol.errors import PocketError
 from pocket_protocol.stream_entry import decode_stream_entry
 from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.tables import json_option, printable, show
+from relay_cli.tables import json_option, printable, show, show_rows
 from relay_store.relay_stream import DATA_FIELD
 
 
@@ -35,7 +35,7 @@ def streams(deployment: Deployment, supplier: str, limit: int, as_json: bool) ->
     """
     if not supplier:
         rows = [_overview(deployment, one) for one in deployment.suppliers()]
-        click.echo(json.dumps(rows)) if as_json else show(rows)
+        show_rows(rows, as_json)
         return
     overview = _overview(deployment, supplier)
     readers, newest = _readers(deployment, supplier), _newest(deployment, supplier, limit)

@@ -13,7 +13,7 @@ import click
 
 from mining_tasks.submission_records import FOUND
 from relay_cli.redis_debug.deployment import Deployment
-from relay_cli.tables import json_option, printable, show, show_fields
+from relay_cli.tables import json_option, printable, show, show_each
 
 SUCCESS: Final = "✓ SUCCESS"
 FAILED: Final = "✗ FAILED"
@@ -76,9 +76,7 @@ def submissions(
     if as_json:
         click.echo(json.dumps(records))
     elif session and records:
-        for record in records:
-            show_fields(record)
-            click.echo()
+        show_each(records)
     else:
         show([_row(record) for record in records])
 

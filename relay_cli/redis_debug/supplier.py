@@ -21,7 +21,7 @@ from relay_cli.redis_debug.fleet import (
     read_holdings,
     read_nodes,
 )
-from relay_cli.tables import json_option, show, show_fields
+from relay_cli.tables import json_option, show, show_fields, show_rows
 from relay_store.relay_stream import stream_length, stream_lengths
 from relay_store.sessions import Sessions
 
@@ -51,7 +51,7 @@ def supplier(deployment: Deployment, supplier: str, listing: bool, claims: bool,
     holdings = read_holdings(deployment, suppliers, nodes)
     if listing:
         rows = [_registered(holding) for holding in holdings]
-        click.echo(json.dumps(rows)) if as_json else show(rows)
+        show_rows(rows, as_json)
         return
     _overview(deployment, holdings, nodes, as_json)
 
