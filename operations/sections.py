@@ -215,7 +215,7 @@ class SharedExtensions:
     fallback_nodes: tuple[NodeAddresses, ...] = setting((), doc="asked when the first node is silent or lags")
     allow_slow_python_crypto: bool = setting(False, doc="sign and verify without libsecp256k1 (tests only)")
     state_dir: str = setting(
-        "", doc="directory for metrics files, locks and the beat's schedule; empty: temporary"
+        "", doc="directory for metrics files and a miner's locks, one for each node; empty: temporary"
     )
     cache_entries: int = setting(
         4096,

@@ -23,6 +23,7 @@ import os  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import Any, Final  # noqa: E402
 
 import gevent  # noqa: E402
@@ -68,7 +69,10 @@ def _own_metrics_directory() -> str:
     """Return the directory this process has to serve, "" when that is not its business."""
     if not _relayer.metrics.enabled or os.environ.get(DIRECTORY_VARIABLE):
         return ""
-    return str(prepare_directory(tempfile.mkdtemp(prefix="pocket-relayer-metrics-")))
+    within = _relayer.extensions.state_dir or None
+    if within:
+        Path(within).mkdir(parents=True, exist_ok=True)
+    return str(prepare_directory(tempfile.mkdtemp(prefix="pocket-relayer-metrics-", dir=within)))
 
 
 def _local(address: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -60,7 +62,9 @@ def miner(context: click.Context, config: Path | None, flower: str, **overrides:
 
 def run_node(node: MinerNode) -> None:
     """Run a node until SIGTERM or Ctrl-C. Raises `PortTaken`, `StartFailed`."""
-    with stop_requested() as stop:
+    with TemporaryDirectory(prefix="pocket-miner-metrics-") as fresh, stop_requested() as stop:
+        if not node.config.extensions.state_dir:  # other nodes of this machine have none either
+            node = replace(node, metrics_directory=Path(fresh))
         supervisor = Supervisor(miner_processes(node), None, lambda text: click.echo(text, err=True))
         try:
             supervisor.start(stop)

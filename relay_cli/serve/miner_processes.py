@@ -21,7 +21,10 @@ GRACE_S = 40.0  # a worker finishes the tasks it has
 
 @dataclass(frozen=True, slots=True)
 class MinerNode:
-    """How a node's processes are started. `flower` is host:port, empty for none; `stage` the worker's."""
+    """How a node's processes are started. `flower` is host:port, empty for none; `stage` the worker's.
+
+    `metrics_directory` is the node's own; None: in `extensions.state_dir`, which then has to be.
+    """
 
     config_path: str
     config: MinerConfig
@@ -30,15 +33,12 @@ class MinerNode:
     stage: int = 0
     metrics_setting: str = "metrics.addr"
     flower_setting: str = "--flower"
-
-    @property
-    def metrics_directory(self) -> Path:
-        return state_directory(self.config) / "metrics-miner"
+    metrics_directory: Path | None = None
 
 
 def miner_processes(node: MinerNode) -> list[ProcessSpec]:
     """Return the processes of a node; empties its directory of metric files."""
-    directory = prepare_directory(node.metrics_directory)
+    directory = prepare_directory(node.metrics_directory or state_directory(node.config) / "metrics-miner")
     del os.environ[DIRECTORY_VARIABLE]  # of these processes, not of all that are started from here
     environment = {
         **node.environment,
