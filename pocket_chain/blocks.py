@@ -178,15 +178,19 @@ class BlockSource:
                 yield position
 
     def _fetch(self, height: Height) -> BlockPosition | None:
-        """Return a past block from whichever node has it, None when all fail three times."""
+        """Return a past block from whichever node has it, None when all fail three times, or none has it any more."""
         for attempt in range(ATTEMPTS_PER_BLOCK):
+            is_gone = True
             for node in (self._node, *(one for one in self.nodes if one is not self._node)):
                 try:
                     return node.block(height)
                 except BlockPruned:
                     continue
                 except NodeUnavailable as error:
+                    is_gone = False
                     log.info("block not read", node=node.shown_url, height=height, error=str(error))
+            if is_gone:  # waiting for hundreds of them would keep the newest from everyone
+                break
             if self._closed.wait(self._poll_s * (attempt + 1)):
                 break
         return None
