@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import signal
 import socket
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -19,25 +17,30 @@ import pytest
 from localnet.backend.behaviour import Counters
 from localnet.backend.demo_service import DemoServer
 from pocket_protocol import relay as relay_protocol
-from pocket_protocol.envelope import HttpRequest, HttpResponse, decode_http_response
-from pocket_protocol.grpc_frames import PLAIN, TRAILERS, encode_frame, split_frames
+from pocket_protocol.envelope import HttpRequest
+from pocket_protocol.grpc_frames import encode_frame, split_frames
 from pocket_protocol.pb.pocket.service_pb2 import Relay, RelayRequest
-from pocket_protocol.signer import verify
 from relayer_web.grpc_relay import SEND_RELAY
 from relayer_web.handover import HTTP2_PREFACE
 from tests.integration import raw_http2
+from tests.integration.grpc_relays import (
+    CALL,
+    HEIGHT,
+    OTHER,
+    SERVICE,
+    books,
+    grpc_processes,
+    inner,
+    is_under_way,
+    send,
+    slow_call,
+    with_grpc,
+)
+from tests.integration.grpc_web import web, web_answer
 from tests.integration.raw_http import open_connection, read_answer
-from tests.integration.sender import Sender, address, changed, check_good, curve, json_call, public_key
+from tests.integration.sender import Sender, address, changed, check_good, json_call
 from tests.integration.stage import RELAYER, STILL_S, Deployment, command_line, deployment, wait_until
 
-SERVICE, OTHER = "develop-http", "develop-rest"
-HEIGHT = 25
-CALL = HttpRequest(
-    "POST",
-    "/demo.DemoService/GetBlockHeight",
-    (("Content-Type", ("application/grpc",)), ("TE", ("trailers",))),
-    encode_frame(b""),
-)
 LIMIT = 10_485_760
 
 
@@ -52,15 +55,6 @@ def demo(counters: Counters) -> Iterator[DemoServer]:
     server.start()
     yield server
     server.stop()
-
-
-def with_grpc(demo: DemoServer) -> Callable[[dict[str, Any]], None]:
-    def edit(settings: dict[str, Any]) -> None:
-        settings["services"][SERVICE]["backends"]["grpc"] = {"url": demo.address}
-        settings["services"][OTHER]["backends"]["grpc"] = {"url": "grpc://127.0.0.1:9"}
-        settings["extensions"]["client_timeout_seconds"] = 2
-
-    return edit
 
 
 @pytest.fixture(scope="module")
@@ -83,30 +77,6 @@ def channel(network: Deployment) -> Iterator[grpc.Channel]:
     host, port = network.relayer_address
     with grpc.insecure_channel(f"{host}:{port}", [("grpc.max_receive_message_length", -1)]) as made:
         yield made
-
-
-def send(channel: grpc.Channel, request: RelayRequest | bytes, rpc_type: str = "1") -> bytes:
-    body = request if isinstance(request, bytes) else relay_protocol.encode_request(request)
-    metadata = [("rpc-type", rpc_type)] if rpc_type else []
-    answer: bytes = channel.unary_unary(SEND_RELAY)(body, metadata=metadata, timeout=20, wait_for_ready=True)
-    return answer
-
-
-def inner(answer: bytes, supplier: str = "supplier1") -> HttpResponse:
-    """The HTTP answer inside a response, whose signature is checked."""
-    response = relay_protocol.decode_response(answer)
-    signable = relay_protocol.signable_response(response)
-    assert verify(curve(), public_key(supplier), signable, response.meta.supplier_operator_signature)  # type: ignore[arg-type]
-    return decode_http_response(response.payload)
-
-
-def books(network: Deployment) -> tuple[int, int]:
-    """Relays mined, and uPOKT charged."""
-    return sum(network.streams().values()), sum(network.charges().values())
-
-
-def grpc_processes(network: Deployment) -> list[int]:
-    return network.children_of("relayer", "grpc_server")
 
 
 def test_both_protocols_on_one_port(network: Deployment, sender: Sender, channel: grpc.Channel) -> None:
@@ -318,34 +288,6 @@ def test_header_fields_of_strangers_are_not_logged(
     )
 
 
-def web(body: bytes, *headers: str, path: str = SEND_RELAY, text: bool = False) -> bytes:
-    kind = "application/grpc-web-text" if text else "application/grpc-web+proto"
-    body = base64.b64encode(body) if text else body
-    lines = [
-        f"POST {path} HTTP/1.1",
-        "Host: x",
-        f"Content-Type: {kind}",
-        f"Content-Length: {len(body)}",
-        *headers,
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def web_answer(
-    network: Deployment, raw: bytes, text: bool = False
-) -> tuple[Any, list[bytes], dict[str, str]]:
-    with open_connection(network.relayer_address) as connection:
-        connection.sendall(raw)
-        answer = read_answer(connection)
-    assert answer is not None and answer.status == 200
-    body = base64.b64decode(answer.body) if text else answer.body
-    frames = split_frames(body, (PLAIN, TRAILERS))
-    assert frames[-1].flag == TRAILERS
-    lines = frames[-1].message.decode().split("\r\n")
-    trailers = dict(line.split(": ", 1) for line in lines if line)
-    return answer, [frame.message for frame in frames[:-1]], trailers
-
-
 @pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
 def test_grpc_web(network: Deployment, sender: Sender, text: bool) -> None:
     mined, _ = books(network)
@@ -429,16 +371,6 @@ def test_killed_grpc_processes_come_back_and_no_answered_relay_is_lost(
     assert books(network)[0] >= mined + len(hashes)
     assert grpc_processes(network) != first
     assert inner(send(channel, sender.request(SERVICE, inner=CALL))).status_code == 200
-
-
-def is_under_way(counters: Counters) -> bool:
-    """Whether the last call the service got was a slow one."""
-    return bool(counters.received) and counters.received[-1]["target"].endswith("/Slow")
-
-
-def slow_call(delay_ms: int) -> HttpRequest:
-    headers = (*CALL.headers, ("X-Delay-Ms", (str(delay_ms),)))
-    return HttpRequest("POST", "/test.TestService/Slow", headers, encode_frame(b"late"))
 
 
 def test_a_reload_replaces_the_process_and_finishes_its_calls(

@@ -4,52 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.frames import Opcode
 
 from pocket_protocol import relay as relay_protocol
-from pocket_protocol.pb.pocket.service_pb2 import Relay, RelayRequest, RelayResponse
-from pocket_protocol.signer import verify
-from tests.integration.sender import Sender, address, changed, curve, public_key
+from pocket_protocol.pb.pocket.service_pb2 import Relay, RelayRequest
+from tests.integration.sender import Sender, address, changed, public_key
 from tests.integration.socket_client import Refused, SocketClient
-from tests.integration.stage import RELAYER, STILL_S, Deployment, deployment, get_json, wait_until
+from tests.integration.socket_relays import (
+    AWAY,
+    CALL,
+    GREET,
+    OTHER,
+    SERVICE,
+    Books,
+    checked,
+    connect,
+    relay,
+    socket_stage,
+)
+from tests.integration.stage import Deployment, get_json, wait_until
 
-SERVICE, OTHER, MUTE, GREET, AWAY = "develop-http", "develop-rest", "mute", "greet", "away"
-CALL = b'{"id":1,"jsonrpc":"2.0","method":"eth_blockNumber","params":[]}'
 MIB = 1 << 20
-
-
-@contextmanager
-def socket_stage(directory: Any, **more: Any) -> Iterator[Deployment]:
-    def relayer(settings: dict[str, Any]) -> None:
-        backend = settings["services"][SERVICE]["backends"]["jsonrpc"]["url"].replace("http", "ws")
-        for service, path in ((SERVICE, "/ws"), (OTHER, "/ws/echo")):
-            settings["services"][service]["backends"]["websocket"] = {
-                "url": backend + path,
-                "headers": {"X-Key": "k"},
-            }
-        for service, url in (
-            (MUTE, backend + "/ws/mute"),
-            (GREET, backend + "/ws/greet"),
-            (AWAY, "ws://127.0.0.1:9"),
-        ):
-            settings["services"][service] = {"backends": {"websocket": {"url": url}}}
-        settings["services"]["plain"] = {"backends": {"jsonrpc": {"url": "http://127.0.0.1:9"}}}
-
-    with deployment(
-        directory, RELAYER, relayer=relayer, block_time_s=STILL_S, front_end_workers=1, **more
-    ) as running:
-        running.step_to(5)
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -61,46 +42,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 @pytest.fixture(scope="module")
 def sender(stage: Deployment) -> Sender:
     return Sender(stage.layout.ports.address("grpc"), [SERVICE, OTHER], 5)
-
-
-def connect(stage: Deployment, service: str = SERVICE, **headers: str) -> SocketClient:
-    return SocketClient(stage.relayer_address, {"Target-Service-Id": service, "Rpc-Type": "2", **headers})
-
-
-def relay(sender: Sender, payload: bytes = CALL, service: str = SERVICE, **changes: Any) -> bytes:
-    return relay_protocol.encode_request(sender.request(service, payload=payload, **changes))
-
-
-def checked(encoded: bytes, request: bytes, supplier: str = "supplier1") -> RelayResponse:
-    """A response signed by the supplier, for the request's session."""
-    response = relay_protocol.decode_response(encoded)
-    assert response.meta.session_header == relay_protocol.decode_request(request).meta.session_header
-    assert response.payload_hash == relay_protocol.payload_hash(response.payload)
-    signable = relay_protocol.signable_response(response)
-    assert verify(curve(), public_key(supplier), signable, response.meta.supplier_operator_signature)  # type: ignore[arg-type]
-    return response
-
-
-class Books:
-    """What was charged and mined since this was made."""
-
-    def __init__(self, stage: Deployment) -> None:
-        self.stage = stage
-        self.before = self._now()
-
-    def _now(self) -> tuple[int, int]:
-        return sum(self.stage.charges().values()), sum(self.stage.streams().values())
-
-    @property
-    def charged(self) -> int:
-        return self._now()[0] - self.before[0]
-
-    @property
-    def mined(self) -> int:
-        return self._now()[1] - self.before[1]
-
-    def check_nothing(self) -> None:
-        wait_until(lambda: (self.charged, self.mined) == (0, 0), "what was reserved to be given back")
 
 
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.BINARY])
@@ -502,34 +443,3 @@ class TestSessionEnd:
             client.send(relay(sender))
             assert client.goodbye() == REFUSED
         books.check_nothing()
-
-
-def test_a_lost_backend_is_no_1006(tmp_path: Any) -> None:
-    """And SIGTERM ends a hundred bridges with 1001, long before the time to finish is over."""
-    with socket_stage(tmp_path) as stage:
-        sender = Sender(stage.layout.ports.address("grpc"), [SERVICE, OTHER], 5)
-        with connect(stage) as client:
-            client.send(relay(sender))
-            client.message()
-            os.kill(stage.process_id("backend"), signal.SIGKILL)
-            assert client.goodbye() == (1011, "backend connection lost")
-        url = stage.layout.ports.url("backend") + "/health"
-
-        def is_back() -> bool:
-            try:
-                return bool(get_json(url))
-            except OSError:
-                return False
-
-        wait_until(is_back, "the backend to be started again")
-        clients = [connect(stage) for _ in range(100)]
-        for client in clients[:50]:
-            client.send(relay(sender))
-            client.message()
-        started = time.monotonic()
-        os.kill(stage.process_id("relayer"), signal.SIGTERM)
-        goodbyes = [client.goodbye() for client in clients]
-        assert {code for code, _ in goodbyes} == {1001}
-        for client in clients:
-            client.sock.close()
-        assert time.monotonic() - started < 10

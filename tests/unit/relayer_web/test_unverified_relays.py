@@ -28,8 +28,6 @@ def readdressed() -> RelayRequest:
 
 
 RING = "ring signature verification failed: "
-
-
 VALIDATION_CASES = {
     "flipped bit": (flipped_signature, RING, "invalid relay request signature"),
     "changed payload": (
