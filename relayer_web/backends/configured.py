@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from urllib.parse import urlsplit, urlunsplit
 
 from operations.setting import redacted
 from relayer_web.backends.breaker import Breaker, BreakerLimits
@@ -21,6 +22,12 @@ from relayer_web.config import RelayerConfig
 from relayer_web.config_backends import BackendConfig
 
 LARGEST_ANSWER_BYTES = 200 * 1024 * 1024
+
+
+def shown_to_strangers(url: str) -> str:
+    """Return a backend's address without what may be a provider's key: the health routes are on the relay port too."""
+    parts = urlsplit(redacted(url))
+    return urlunsplit(parts._replace(path="/***" if parts.path.strip("/") else parts.path))
 
 
 class ConfiguredBackends:
@@ -89,7 +96,9 @@ class ConfiguredBackends:
 
     def report(self, service_id: str) -> Sequence[EndpointReport]:
         return [
-            EndpointReport(endpoint.name, redacted(endpoint.url), endpoint.breaker.is_healthy(), transport)
+            EndpointReport(
+                endpoint.name, shown_to_strangers(endpoint.url), endpoint.breaker.is_healthy(), transport
+            )
             for (service, transport), pool in self._pools.items()
             if service == service_id
             for endpoint in pool.endpoints
