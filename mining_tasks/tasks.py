@@ -45,6 +45,7 @@ from relay_store.relay_stream import stream_length
 
 ADVANCE_LOCKS = "advance"
 SHORT_S = 5.0
+TURN_S = 3.0  # longer than the disk is waited for
 
 log = structlog.get_logger("tasks")
 
@@ -120,19 +121,25 @@ def _advance(supplier: str, *, everything: bool = False) -> None:
     """Advance until no newer block has come meanwhile; another process of this node at it does the same.
 
     What has to be on the disk before it is sent is waited for; where that would take long for all suppliers of the
-    node, it is sent by another task, so that other suppliers get theirs there in the same second.
+    node, it is sent by another task, so that other suppliers get theirs there in the same second. Where blocks come
+    faster than steps are done, other suppliers have their turn after `TURN_S`.
     """
-    miner, waiting = process.workplace().miner, False
+    miner, unfinished = process.workplace().miner, False
+    turn_ends = miner.monotonic() + TURN_S
     with supplier_lock(miner.accumulation.lock_dir / ADVANCE_LOCKS, supplier) as held:
         while held:
             step = advance(SupplierAddress(supplier), miner, everything=everything)
-            waiting = step.waiting
-            if waiting and _one_by_one_s(miner) <= SHORT_S:
+            everything, unfinished = False, step.waiting
+            is_turn_over = miner.monotonic() >= turn_ends
+            if step.waiting and not is_turn_over and _one_by_one_s(miner) <= SHORT_S:
                 miner.sleep(FSYNC_S)
                 continue
             if step.owner_lost or step.height >= miner.facts.height():
                 break
-    if waiting:
+            if is_turn_over:
+                unfinished = True
+                break
+    if unfinished:
         app.send_task(ADVANCE, args=(supplier,), queue=supplier_queue(supplier))
 
 

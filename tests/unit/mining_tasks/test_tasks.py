@@ -16,6 +16,7 @@ from localnet.context import Context
 from localnet.state import SUPPLIER
 from mining_tasks import process, tasks, worker
 from mining_tasks import sweep as sweep_module
+from mining_tasks.advance import Step
 from mining_tasks.celery_settings import celery_settings
 from mining_tasks.config import CONFIG_VARIABLE
 from mining_tasks.held_keys import HeldKeys
@@ -23,6 +24,7 @@ from mining_tasks.process import Identity, Workplace
 from mining_tasks.registration import Registration
 from mining_tasks.routing import ACCUMULATE, ADVANCE, REGISTER, TAKE_OVER, supplier_queue
 from mining_tasks.sweep import Sweep
+from mining_tasks.wiring import Miner
 from pocket_chain.keyring import Keyring
 from relay_store.connection import Store
 from relay_store.registry import decode_supplier_state
@@ -445,3 +447,22 @@ def test_few_suppliers_wait_for_the_disk_at_once_and_many_together(
     mine.to(13)
     tasks.advance_sessions(mine.supplier)
     assert (mine.broadcasts() == 1) is sent and tasks_sent == ([] if sent else [ADVANCE])
+
+
+def test_a_supplier_that_cannot_keep_up_with_the_blocks_gives_others_their_turn(
+    mine: Mine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, everything_seen, tasks_sent = 0.0, [], []
+
+    def slow_step(supplier: str, miner: Miner, *, everything: bool) -> Step:
+        nonlocal now
+        now += 1.0
+        everything_seen.append(everything)
+        return Step(height=miner.facts.height() - 1)  # a block has come meanwhile
+
+    monkeypatch.setattr(tasks, "advance", slow_step)
+    monkeypatch.setattr(mine.miner, "monotonic", lambda: now)
+    monkeypatch.setattr(tasks.app, "send_task", lambda name, **_: tasks_sent.append(name))
+    tasks.take_over(mine.supplier)
+    assert everything_seen == [True, False, False]
+    assert tasks_sent == [ADVANCE]
