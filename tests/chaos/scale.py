@@ -30,6 +30,7 @@ class Scale:
     session_blocks: int
     window_blocks: int
     threshold_upokt: int = THRESHOLD_UPOKT
+    cache_entries: int | None = None  # the product's default
 
     def options(self) -> Options:
         return Options(
@@ -62,16 +63,22 @@ class Scale:
 def scaled(directory: Path, scale: Scale, parts: tuple[str, ...] = MINER_PARTS) -> Iterator[Deployment]:
     """Run a miner (and more) for a chain of this scale."""
 
+    def both(settings: dict[str, Any]) -> None:
+        if scale.cache_entries is not None:
+            settings["extensions"]["cache_entries"] = scale.cache_entries
+
     def miner(settings: dict[str, Any]) -> None:
         settings["transaction"]["tx_timeout_max_seconds"] = 120
         settings["supplier_reconcile_interval_seconds"] = 60
         settings["extensions"]["claim_unprofitable_sessions"] = True
         settings["logging"]["format"] = "json"
+        both(settings)
 
     with deployment(
         directory,
         parts,
         miner=miner,
+        relayer=both,
         prepare=scale.write,
         localnet_flags=("--journal", str(directory / "journal.jsonl")),
         suppliers=scale.suppliers,
