@@ -28,6 +28,7 @@ RETIRED: Final = "retired"
 SETTLED: Final = "settlement_outcome"
 SCANNED: Final = "settlement_scanned"
 REQUIREMENT: Final = "proof_requirement"
+JOINED: Final = "joined_relays"  # of a claim of the reference's, that were put into the stream
 
 
 log = structlog.get_logger("sessions")
@@ -51,6 +52,10 @@ class Outcomes:
         self._miner = miner
         self._supplier = supplier
         self._sessions = Sessions(miner.store, miner.keys, supplier)
+
+    def joined(self, record: SessionRecord, relays: int) -> None:
+        """The reference's claim of this session is going to be replaced by one of its relays and ours."""
+        self._move(record, record.state, {JOINED: relays})
 
     def sealed(self, sealed: SealedSession, claimed_upokt: int) -> bool:
         """The tree is closed and is going to be claimed."""

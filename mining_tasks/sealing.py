@@ -8,11 +8,14 @@ from typing import Final
 import structlog
 
 from mining_tasks.claims import Worth, reason_to_skip, worth_of
-from mining_tasks.outcomes import Outcomes
+from mining_tasks.outcomes import JOINED, Outcomes
 from mining_tasks.phase import CLAIM
+from mining_tasks.reference_sessions import ReferenceSessions
 from mining_tasks.seal import Drain, SealedSession, drain, last_drain_height, seal_session
+from mining_tasks.session_import import SessionImport
 from mining_tasks.wiring import Miner
 from pocket_protocol.errors import Malformed, Refused, Unavailable
+from pocket_protocol.smst import Root
 from pocket_protocol.types import BlockPosition, SupplierAddress
 from pocket_protocol.windows import Windows
 from relay_store.session_state import SessionRecord
@@ -23,6 +26,13 @@ URGENT_SHARE: Final = 0.25  # of a block's time, where a window is about to clos
 RETRY_S: Final = 0.02
 
 log = structlog.get_logger("claims")
+
+
+class MoreIsClaimed(Refused):
+    """The reference claimed more relays of a session than we have: a claim of ours would take its place, and earn less."""
+
+    reason = "more_is_claimed"
+    summary = "a miner of the reference has claimed more relays of the session"
 
 
 class Sealing:
@@ -74,6 +84,8 @@ class Sealing:
         again with the next block.
         """
         session = record.snapshot.session_id
+        if self._joins_claimed(record):
+            return []
         sealed = seal_session(self._supplier, session, self._miner.accumulation)
         self._miner.metrics.count("ha_miner_session_tree_flushes", self._supplier)
         worth = self._worth(sealed, windows)
@@ -87,6 +99,26 @@ class Sealing:
         self._outcomes.sealed(sealed, claimed_upokt)
         now = Sessions(self._miner.store, self._miner.keys, self._supplier).read(session)
         return [] if now is None else [now]
+
+    def _joins_claimed(self, record: SessionRecord) -> bool:
+        """Put what the reference has claimed of a session into the stream, once, if it is more than we have.
+
+        That happens when it hands a supplier over after its claims, and drops an entry it had read. True: sealed with
+        the next block. Raises `MoreIsClaimed` when the relays did not become leaves: then its claim stays.
+        """
+        session = record.snapshot.session_id
+        theirs = ReferenceSessions(self._miner.store, self._miner.keys).read(self._supplier, session)
+        if theirs is None or not theirs.is_claimed:
+            return False
+        claimed = Root.from_bytes(theirs.root).count
+        if claimed <= record.counters["leaves"]:
+            return False
+        if JOINED in record.more:
+            raise MoreIsClaimed(session=session, claimed=claimed, ours=record.counters["leaves"])
+        added = SessionImport(self._miner.store, self._miner.keys, self._supplier).join(theirs).new
+        log.warning("relays the reference has claimed are claimed with ours", session=session, relays=added)
+        self._outcomes.joined(record, added)
+        return True
 
     def _worth(self, sealed: SealedSession, windows: Windows) -> Worth | None:
         """Return what the session is worth; None when that cannot be known and waiting would cost more than a fee."""

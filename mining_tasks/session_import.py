@@ -2,7 +2,8 @@
 
 An open tree's leaves are written to the supplier's stream, those we do not have yet: so they are judged, counted
 and stored like every other relay, also beside relays of the same session that came to us. A claimed tree must stay
-exactly as it was claimed: the leaves under its root become a sealed session of ours, which a miner proves.
+exactly as it was claimed: the leaves under its root become a sealed session of ours, which a miner proves. Where relays
+of that session came to us before, and are not sealed, both are put together through the stream, and claimed anew.
 Every step may be repeated; nothing of the reference's is changed.
 """
 
@@ -130,9 +131,12 @@ class SessionImport:
         ours = Sessions(self._store, self._keys, self._supplier).read(session.session_id)
         if ours is not None and ours.state.is_terminal:
             return _report(session, result=OVER)
+        return self._through_the_stream(session, self._theirs.stored_leaves(session))
+
+    def _through_the_stream(self, session: ReferenceSession, stored_leaves: Iterable[StoredLeaf]) -> Import:
         known = Leaves(self._store, self._keys, self._supplier, session.session_id)
         leaves = new = 0
-        for page in _pages(self._theirs.stored_leaves(session)):
+        for page in _pages(stored_leaves):
             entries = {leaf.path: _entry_of(session, leaf) for leaf in page}
             leaves += len(entries)
             with store_errors():
@@ -157,6 +161,8 @@ class SessionImport:
     def _claimed(self, session: ReferenceSession) -> Import:
         root = smst.Root.from_bytes(session.root)
         ours = Sessions(self._store, self._keys, self._supplier).read(session.session_id)
+        if ours is not None and ours.state is SessionState.ACTIVE and not self._is_sealed(session):
+            return self.join(session)
         if ours is not None:
             return self._compared(session, ours)
         leaves = [_leaf_of(session, leaf) for leaf in self._theirs.claimed_leaves(session)]
@@ -167,6 +173,17 @@ class SessionImport:
         if not self._dry_run:
             self._store_claimed(session, root, leaves, b"".join(records), ComputeUnits(weight))
         return _report(session, leaves=root.count, new=root.count, root=session.root.hex())
+
+    def join(self, session: ReferenceSession) -> Import:
+        """Add the leaves of a claimed tree to a session of ours that is open: a claim of both replaces theirs.
+
+        Raises `BadNode`, `NodeMissing`.
+        """
+        return self._through_the_stream(session, self._theirs.claimed_leaves(session))
+
+    def _is_sealed(self, session: ReferenceSession) -> bool:
+        own = Leaves(self._store, self._keys, self._supplier, session.session_id)
+        return own.read_sealed()[0] is not None
 
     def _compared(self, session: ReferenceSession, ours: SessionRecord) -> Import:
         if ours.more.get(ROOT_FIELD) != session.root.hex().encode():

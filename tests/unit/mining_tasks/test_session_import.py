@@ -227,8 +227,9 @@ def test_a_damaged_tree_is_named_and_the_others_are_taken(store: Store, node: Ac
 
 def test_a_claimed_session_beside_another_tree_of_ours_is_refused(store: Store, node: Accumulation) -> None:
     dumped(store, "10-mid-session")
-    run(store, FIRST)
-    accumulate(FIRST, node)
+    for session in open_ones(run(store, FIRST)):
+        accumulate(FIRST, node)
+        seal_session(FIRST, session, node)
     dumped(store, "2x-height-704")
     before = everything(store)
     rows = open_ones(run(store, FIRST))
