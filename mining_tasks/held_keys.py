@@ -29,9 +29,14 @@ class HeldKeys:
         monotonic: Callable[[], float] = time.monotonic,
         *,
         earlier: Mapping[SupplierAddress, PrivateKey] = MappingProxyType({}),
+        follows: bool = True,
     ) -> None:
-        """`earlier` are keys that were held before `keyring` was read and may have work to finish."""
+        """`earlier` are keys that were held before `keyring` was read and may have work to finish.
+
+        `follows`: whether changes of the key sources are looked for at all (`hot_reload_enabled`).
+        """
         self._keyring = keyring
+        self._follows = follows
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._seen: dict[SupplierAddress, PrivateKey] = {**earlier, **keyring.keys}
@@ -52,6 +57,8 @@ class HeldKeys:
 
     def follow(self, *, at_once: bool = False) -> KeyChange | None:
         """Look at the key sources if it is time to, or at once; return what changed."""
+        if not self._follows:
+            return None
         with self._lock:
             now = self._monotonic()
             if now - self._polled_at < POLL_S and not at_once:

@@ -188,7 +188,7 @@ class Node:
 
     def _follow_keys(self) -> None:
         earlier = self._held.errors
-        change = self._held.follow() if self._config.hot_reload_enabled else None
+        change = self._held.follow()
         self._metrics.count("ha_keys_load_errors", by=self._held.errors - earlier)
         self._metrics.set("ha_keys_supplier_keys_active", len(self._held.current))
         if change is None:

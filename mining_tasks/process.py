@@ -57,7 +57,7 @@ def hold_keys() -> HeldKeys:
     """Read the keys, in the parent: what it has seen, its children inherit at their fork. Raises `KeysInvalid`."""
     global _parent_s
     config = identify().config
-    _parent_s = HeldKeys(Keyring(config.keys, curve_of(config)))
+    _parent_s = HeldKeys(Keyring(config.keys, curve_of(config)), follows=config.hot_reload_enabled)
     return _parent_s
 
 
@@ -83,7 +83,11 @@ def process_metrics() -> MinerMetrics:
 def _make_workplace(identity: Identity) -> Workplace:
     config = identity.config
     earlier = {} if _parent_s is None else _parent_s.signing
-    held = HeldKeys(Keyring(config.keys, curve_of(config)), earlier=earlier)
+    if _parent_s is not None and not config.hot_reload_enabled:
+        held = _parent_s  # a child that replaces another must not know other keys than the node
+    else:
+        keyring = Keyring(config.keys, curve_of(config))
+        held = HeldKeys(keyring, earlier=earlier, follows=config.hot_reload_enabled)
     miner = build_miner(config, identity.token, held, process_metrics())
     registration = Registration(miner.store, miner.keys, miner.queries, miner.metrics, identity.name)
     return Workplace(miner, held, registration)
