@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bench.machine import loop_ms
 from tests.chaos.scale import (
     Scale,
     Tell,
@@ -17,6 +23,7 @@ from tests.chaos.scale import (
     scaled,
 )
 from tests.integration.sender import address
+from tests.integration.stage import Deployment
 
 BLOCK_S = 6.0
 BUDGET_PERCENT = 5
@@ -31,19 +38,37 @@ def idle(directory: Path, suppliers: int, seconds: float, tell: Tell) -> bool:
         addresses = [address(f"supplier{number}") for number in range(1, suppliers + 1)]
         tell(f"all owned after {await_owned(running, addresses, 600):.1f} s")
         time.sleep(10)  # what acquiring left to do
-        use = Usage(running)
-        time.sleep(seconds)
-        cpu, elapsed = use.cpu_s(), use.seconds
-        percent = {part: 100 * spent / elapsed for part, spent in cpu.items()}
-        tell(
-            "CPU, percent of one core: " + ", ".join(f"{part} {value:.2f}" for part, value in percent.items())
-        )
-        total = sum(percent.get(part, 0.0) for part in OURS)
-        tell(f"sum of {', '.join(OURS)}: {total:.2f} (budget: {BUDGET_PERCENT})")
-        tell(f"store: {use.commands_per_s():.0f} commands a second")
+        tell(_cost(running, seconds))
+        with spinning():
+            tell(f"while another process keeps the clock up: {_cost(running, seconds)}")
         used = running.store.client.info("memory")["used_memory"]
         tell(f"store: {used / 2**20:.1f} MiB, {running.store.client.dbsize()} keys")
         for name, ids in processes_of(running).items():
             tell(f"{name}: {len(ids)} processes, {memory_mib(ids):.0f} MiB, {descriptors(ids)} files")
         tell(f"load average {load_average()}")
         return True
+
+
+def _cost(running: Deployment, seconds: float) -> str:
+    """What was used in so many seconds."""
+    use = Usage(running)
+    time.sleep(seconds)
+    cpu, elapsed = use.cpu_s(), use.seconds
+    percent = {part: 100 * spent / elapsed for part, spent in cpu.items()}
+    parts = ", ".join(f"{part} {percent.get(part, 0.0):.2f}" for part in OURS)
+    total = sum(percent.get(part, 0.0) for part in OURS)
+    return (
+        f"{total:.2f} percent of a core ({parts}; budget: {BUDGET_PERCENT}), "
+        f"store {use.commands_per_s():.0f} commands a second, fixed loop {loop_ms():.1f} ms"
+    )
+
+
+@contextmanager
+def spinning() -> Iterator[None]:
+    """Keep a core busy at the lowest priority: the clock of a machine that idles falls to a third, and CPU time grows."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=lambda: os.nice(19))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
