@@ -56,9 +56,12 @@ def tls_ending(certificates: Certificates, target_port: int) -> Iterator[int]:
     context.load_cert_chain(certificates.server, certificates.server_key)
     context.verify_mode = ssl.CERT_REQUIRED
     loop = asyncio.new_event_loop()
+    writers: list[asyncio.StreamWriter] = []
 
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target_port)
+        writers.append(inner_writer)
         copies = [_copy(reader, inner_writer), _copy(inner_reader, writer)]
         await asyncio.wait([loop.create_task(copy) for copy in copies], return_when=asyncio.FIRST_COMPLETED)
         for each in (writer, inner_writer):
@@ -66,8 +69,13 @@ def tls_ending(certificates: Certificates, target_port: int) -> Iterator[int]:
 
     async def end() -> None:
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:  # those that wait for the other side's goodbye, too
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # transports are closed by the loop's next turns
 
     server = loop.run_until_complete(asyncio.start_server(joined, "127.0.0.1", 0, ssl=context))
     thread = threading.Thread(target=loop.run_forever, daemon=True)

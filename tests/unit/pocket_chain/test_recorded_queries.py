@@ -40,16 +40,7 @@ def replay(node: GrpcNode, method: str) -> Iterator[dict[str, Any]]:
 
 @recorded.needs_recordings
 def test_recorded_parameters(node: GrpcNode, queries: ChainQueries) -> None:
-    for module in (
-        "shared",
-        "session",
-        "application",
-        "supplier",
-        "service",
-        "gateway",
-        "proof",
-        "tokenomics",
-    ):
+    for module in ("shared", "session", "supplier", "proof", "tokenomics"):
         sample = next(replay(node, f"/pocket.{module}.Query/Params"))
         params = getattr(queries, f"{module}_params")()
         assert encode(params) == bytes.fromhex(sample["response_hex"])[2:][-len(encode(params)) :]
