@@ -47,15 +47,17 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 Edit = Callable[[dict[str, Any]], None]
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:
-    """Poll until `condition` gives something true, and return that."""
+def wait_until(
+    condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S, *, every_s: float = 0.02
+) -> Any:
+    """Poll until `condition` gives something true, and return that. One that costs much is asked less often."""
     deadline = time.monotonic() + timeout_s
     while True:
         found = condition()
         if found:
             return found
         assert time.monotonic() < deadline, f"waited {timeout_s:.0f} s for {what}"
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def free_ports(*more: str) -> Ports:

@@ -138,7 +138,9 @@ def test_a_changed_file_takes_effect_under_load_and_loses_nothing(
         edit_yaml(config, move)
         wait_until(lambda: other.received, "the new backend to be asked")
         wait_until(
-            lambda: all(_body_is(a, b"{}") for a in answers(network, sender)), "both workers to follow"
+            lambda: all(_body_is(a, b"{}") for a in answers(network, sender)),
+            "both workers to follow",
+            every_s=0.2,
         )
         before = flowing.total
         wait_until(lambda: flowing.total > before + 20, "more traffic")
@@ -146,6 +148,7 @@ def test_a_changed_file_takes_effect_under_load_and_loses_nothing(
         wait_until(
             lambda: not any(_body_is(a, b"{}") for a in answers(network, sender)),
             "both workers to follow back",
+            every_s=0.2,
         )
     assert flowing.lost == 0
     assert set(flowing.statuses) == {200}
@@ -201,6 +204,7 @@ def test_a_removed_key_s_relays_are_refused_and_an_added_one_s_served(
         wait_until(
             lambda: all(a.status == 503 for a in answers(network, sender, supplier="supplier2")),
             "the removed key's relays to be refused",
+            every_s=0.2,
         )
         (answer, *_) = answers(network, sender, supplier="supplier2")
         assert f"supplier {address('supplier2')} not registered with any miner" in answer.body.decode()
@@ -208,6 +212,7 @@ def test_a_removed_key_s_relays_are_refused_and_an_added_one_s_served(
         wait_until(
             lambda: all(a.status == 200 for a in answers(network, sender, supplier="supplier2")),
             "the added key's relays to be served",
+            every_s=0.2,
         )
     assert flowing.lost == 0
     assert set(flowing.statuses) == {200}

@@ -72,7 +72,9 @@ def test_death_before_any_call(
     assert deaths >= len(numbers) - 2  # the number of calls depends a little on timing
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.stress) for seed in range(3, 9))]
+)
 def test_several_deaths(
     seed: int, undisturbed: Calls, tmp_path: Path, store: Store, store_server: ValkeyServer
 ) -> None:
