@@ -27,7 +27,7 @@ class GrpcProcessAway(OSError):
 
 
 class GrpcSockets:
-    """Connects to the processes in `directory`, one after the other in turn."""
+    """Connects to the processes in `directory`, one after the other in turn; "" where gRPC is not served."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class GrpcSockets:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._directory = Path(directory)
+        self._directory = Path(directory) if directory else None
         self._monotonic = monotonic
         self._sleep = sleep
         self._turn = itertools.count()
@@ -47,9 +47,11 @@ class GrpcSockets:
 
         Raises `GrpcProcessAway`.
         """
+        if self._directory is None:
+            raise GrpcProcessAway
         deadline = self._monotonic() + PATIENCE_S
         while True:
-            paths = self._paths()
+            paths = sorted(self._directory.glob("*.sock"))
             first = next(self._turn)
             for offset in range(len(paths)):
                 sock = self._connected(paths[(first + offset) % len(paths)], peer)
@@ -58,9 +60,6 @@ class GrpcSockets:
             if self._monotonic() >= deadline:
                 raise GrpcProcessAway
             self._sleep(PAUSE_S)
-
-    def _paths(self) -> list[Path]:
-        return sorted(self._directory.glob("*.sock"))
 
     def _connected(self, path: Path, peer: str) -> socket.socket | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -103,3 +103,14 @@ def test_the_listener_sees_whose_connection_it_is(tmp_path: Path, stack: ExitSta
 )
 def test_peers(peer: str, address: str) -> None:
     assert peer_address(peer) == address
+
+
+def test_where_grpc_is_not_served_nobody_is_looked_for(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening(stack, tmp_path / "somebody_else_s.sock")
+    monkeypatch.chdir(tmp_path)
+    clock = Clock()
+    with pytest.raises(GrpcProcessAway):
+        GrpcSockets("", monotonic=clock.monotonic, sleep=clock.sleep).connect("192.0.2.1")
+    assert clock.now == 0
