@@ -1,8 +1,9 @@
 """Which suppliers a node should own: a pure share-out (decisions.md E, spec/miner.md §1.6).
 
 Every node computes its own share from what it sees; leases make it true. The newest are given up first, since trees
-and caches of older ones are warm, and what was given up is not taken back at once. But when no other node wants it
-(the others hold other keys, or died just then), it is taken back after a moment and kept for a while.
+and caches of older ones are warm, but not while a take-over is at work on them: windows close while suppliers go from
+hand to hand. What was given up is not taken back at once. But when no other node wants it (the others hold other
+keys, or died just then), it is taken back after a moment and kept for a while.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+SETTLED_S: Final = 5.0  # what was acquired less long ago is first brought up to date, not handed on
 UNTAKEN_S: Final = 2.0  # given up and free for so long: nobody else takes it
 KEPT_S: Final = 60.0  # and then it is not given up again for so long
 
@@ -56,7 +58,11 @@ def share_out(view: View, *, cool_down_s: float, orphan_s: float, may_release: b
     excess = len(kept) - fair
     if excess > 0 and may_release:
         newest_first = sorted(kept, key=lambda supplier: (view.owned[supplier], supplier), reverse=True)
-        movable = [one for one in newest_first if _ago(view, view.taken_back, one) >= KEPT_S]
+        movable = [
+            one
+            for one in newest_first
+            if _ago(view, view.taken_back, one) >= KEPT_S and _ago(view, view.owned, one) >= SETTLED_S
+        ]
         if movable:
             return Moves((*unwanted, *movable[:excess]))
     free = [

@@ -44,6 +44,13 @@ def test_the_newest_are_given_up_first_and_nothing_is_taken_meanwhile() -> None:
     assert moves(view("abcd", owned, {"d": 90.0}, nodes=2)) == Moves(("b",), ())
 
 
+def test_what_was_just_acquired_is_not_handed_on() -> None:
+    owned = {"a": 1.0, "b": 97.0, "c": 96.0, "d": 2.0}
+    assert moves(view("abcd", owned, nodes=2)).release == ("d", "a")
+    owned = dict.fromkeys("abcd", 97.0)
+    assert moves(view("abcd", owned, nodes=2)) == Moves()
+
+
 def test_between_rebalances_nothing_is_given_up_for_fairness() -> None:
     owned = {"a": 1.0, "b": 3.0, "c": 2.0}
     assert moves(view("abcd", owned, {"d": 90.0}, nodes=2), may_release=False) == Moves((), ("d",))
@@ -64,6 +71,7 @@ def test_what_nobody_else_takes_is_taken_back_and_kept_for_a_while() -> None:
     owned = {"a": 99.0, "b": 1.0}
     assert moves(view("ab", owned, nodes=2, taken_back={"a": 99.0, "b": 99.0})) == Moves()
     assert moves(view("ab", owned, nodes=2, taken_back={"a": 99.0})).release == ("b",)
+    owned = {"a": 39.0, "b": 1.0}
     assert moves(view("ab", owned, nodes=2, taken_back={"a": 39.0, "b": 99.0})).release == ("a",)
 
 
