@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.machine import loop_ms
@@ -39,8 +34,6 @@ def idle(directory: Path, suppliers: int, seconds: float, tell: Tell) -> bool:
         tell(f"all owned after {await_owned(running, addresses, 600):.1f} s")
         time.sleep(10)  # what acquiring left to do
         tell(_cost(running, seconds))
-        with spinning():
-            tell(f"while another process keeps the clock up: {_cost(running, seconds)}")
         used = running.store.client.info("memory")["used_memory"]
         tell(f"store: {used / 2**20:.1f} MiB, {running.store.client.dbsize()} keys")
         for name, ids in processes_of(running).items():
@@ -61,14 +54,3 @@ def _cost(running: Deployment, seconds: float) -> str:
         f"{total:.2f} percent of a core ({parts}; budget: {BUDGET_PERCENT}), "
         f"store {use.commands_per_s():.0f} commands a second, fixed loop {loop_ms():.1f} ms"
     )
-
-
-@contextmanager
-def spinning() -> Iterator[None]:
-    """Keep a core busy at the lowest priority: the clock of a machine that idles falls to a third, and CPU time grows."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=lambda: os.nice(19))
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
