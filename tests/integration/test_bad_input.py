@@ -68,7 +68,8 @@ def configure(settings: dict[str, Any]) -> None:
     settings["extensions"]["client_timeout_seconds"] = CLIENT_TIMEOUT_S
 
 
-@pytest.fixture(scope="module", params=["direct", "flask"])
+# Through Flask it is the same function; test_relayer_http.py and test_streams.py go both ways in every run.
+@pytest.fixture(scope="module", params=["direct", pytest.param("flask", marks=pytest.mark.stress)])
 def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with deployment(
         tmp_path_factory.mktemp(request.param),
