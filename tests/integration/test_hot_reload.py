@@ -39,6 +39,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         tmp_path_factory.mktemp("reload"), RELAYER, block_time_s=STILL_S, front_end_workers=2
     ) as running:
         running.step_to(25)
+        wait_until(lambda: len(running.front_end_workers()) == 2, "both workers")  # one is enough to be ready
         yield running
 
 

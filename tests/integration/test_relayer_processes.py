@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.integration.relay_port import SETTINGS, Client, relay
+from tests.integration.stage import wait_until
 from tests.relayer_process import RelayerProcess, relayer_process
 
 
@@ -32,8 +33,9 @@ def test_who_is_connected_and_not_accepted_yet_is_served_when_the_process_is_tol
     """Closing the listener would reset them after they have sent their relay."""
     with relayer_process(tmp_path, settings=SETTINGS, extensions={"workers": 2}) as running:
         master = running.process.pid
-        workers = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
-        assert len(workers) == 2
+        children = Path(f"/proc/{master}/task/{master}/children")
+        wait_until(lambda: len(children.read_text().split()) == 2, "the second worker")
+        workers = [int(pid) for pid in children.read_text().split()]
         for worker in workers:
             os.kill(worker, signal.SIGSTOP)
         waiting = [Client(running) for _ in range(20)]
