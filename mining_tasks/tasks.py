@@ -122,14 +122,15 @@ def _advance(supplier: str, *, everything: bool = False) -> None:
 
     What has to be on the disk before it is sent is waited for; where that would take long for all suppliers of the
     node, it is sent by another task, so that other suppliers get theirs there in the same second. Where blocks come
-    faster than steps are done, other suppliers have their turn after `TURN_S`.
+    faster than steps are done, other suppliers have their turn after `TURN_S`. A task that dies before it sends another
+    costs a moment: the next block and the sweep send one, too.
     """
     miner, unfinished = process.workplace().miner, False
     turn_ends = miner.monotonic() + TURN_S
     with supplier_lock(miner.accumulation.lock_dir / ADVANCE_LOCKS, supplier) as held:
         while held:
             step = advance(SupplierAddress(supplier), miner, everything=everything)
-            everything, unfinished = False, step.waiting
+            everything, unfinished = everything and step.waiting, step.waiting
             is_turn_over = miner.monotonic() >= turn_ends
             if step.waiting and not is_turn_over and _one_by_one_s(miner) <= SHORT_S:
                 miner.sleep(FSYNC_S)

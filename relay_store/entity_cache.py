@@ -237,8 +237,8 @@ class EntityCache(Generic[K, V]):
                 return  # invalidated meanwhile: what was read may be older than the invalidation
             self._entries[key] = entry
             self._entries.move_to_end(key)
-            while len(self._entries) > self._lifetimes.limit or self._is_over(
-                next(iter(self._entries.values()))
+            while self._entries and (
+                len(self._entries) > self._lifetimes.limit or self._is_over(next(iter(self._entries.values())))
             ):
                 self._entries.popitem(last=False)
 
@@ -246,7 +246,7 @@ class EntityCache(Generic[K, V]):
         """Whether an entry is of no use any more. Sessions come and go: without this each would stay."""
         lifetimes = self._lifetimes
         usable_s = lifetimes.absent_s if entry.absence is not None else lifetimes.fresh_s + lifetimes.stale_s
-        return usable_s > 0 and self._monotonic() - entry.stored_at >= usable_s
+        return self._monotonic() - entry.stored_at >= usable_s
 
     def _read_through(self, key: K) -> V:
         value = self._from_shared(key, "l2")

@@ -466,3 +466,18 @@ def test_a_supplier_that_cannot_keep_up_with_the_blocks_gives_others_their_turn(
     tasks.take_over(mine.supplier)
     assert everything_seen == [True, False, False]
     assert tasks_sent == [ADVANCE]
+
+
+def test_what_a_take_over_has_stored_is_sent_by_it_however_old_the_session(
+    mine: Mine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything_seen: list[bool] = []
+
+    def step(supplier: str, miner: Miner, *, everything: bool) -> Step:
+        everything_seen.append(everything)
+        return Step(height=miner.facts.height(), waiting=len(everything_seen) == 1)
+
+    monkeypatch.setattr(tasks, "advance", step)
+    monkeypatch.setattr(mine.miner, "sleep", lambda seconds: None)
+    tasks.take_over(mine.supplier)
+    assert everything_seen == [True, True]

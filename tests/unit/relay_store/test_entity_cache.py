@@ -233,6 +233,15 @@ def test_what_ran_out_goes_when_something_new_comes() -> None:
     assert things.known() == ["newer"]
 
 
+def test_what_ran_out_before_it_could_be_kept_is_given_all_the_same() -> None:
+    """A process that is stopped in between, or has no processor for a while."""
+    chain = Chain()
+    moments = iter(range(0, 100_000, 1000))
+    things = EntityCache("thing", chain.load, Lifetimes(fresh_s=60.0), monotonic=lambda: next(moments))
+    assert things.get("a") == "a#1"
+    assert len(things) == 0
+
+
 def test_what_was_asked_before_an_invalidation_is_not_kept() -> None:
     chain, clock = Chain(), Clock()
     chain.gate = threading.Event()
